@@ -2,6 +2,8 @@
 
 import json
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -35,7 +37,10 @@ def show(rows: list[dict[str, Any]], title: str = "") -> None:
         table.add_column(key.replace("_", " "), overflow="fold")
     for row in rows:
         table.add_row(*("" if value is None else str(value) for value in row.values()))
-    Console().print(table)
+    console = Console(markup=False, highlight=False)
+    if not console.is_terminal:
+        console.width = 200  # whoever reads a file or a pipe wants whole names
+    console.print(table)
 
 
 def show_json(content: Any) -> None:
@@ -43,18 +48,329 @@ def show_json(content: Any) -> None:
     print(json.dumps(content, indent=2, ensure_ascii=False, default=str))
 
 
+@contextmanager
+def working(text: str) -> Iterator[None]:
+    """Say what takes its time, on a terminal only."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield
+        return
+    with console.status(text):
+        yield
+
+
 @app.command()
-def init(folder: Annotated[Path | None, typer.Argument(help="Where to make it.", show_default="my-lab")] = None) -> None:
+def init(
+    folder: Annotated[Path | None, typer.Argument(help="Where to make it.", show_default="my-lab")] = None,
+) -> None:
     """Make the project of the lab, or add what is missing from it."""
     lab = locate_workspace(folder)
     added = create_workspace(lab.root)
     print(f"{lab.root}: " + (f"added {', '.join(added)}" if added else "nothing was missing"))
 
 
+@app.command()
+def doctor(
+    workspace: WorkspaceOption = None,
+    port: Annotated[int, typer.Option(help="The port that the API will use.")] = 8000,
+    as_json: JsonOption = False,
+) -> None:
+    """Check that this machine can run the lab; exit code 1 if something has to be mended."""
+    from churn_lab.environment import doctor as examine
+
+    rows = examine(locate_workspace(workspace), port)
+    if as_json:
+        show_json(rows)
+    else:
+        show([{**row, "ok": "yes" if row["ok"] else "NO"} for row in rows])
+    raise typer.Exit(0 if all(row["ok"] for row in rows) else 1)
+
+
+@app.command()
+def generate(
+    rows: Annotated[int, typer.Option(help="How many customers.")] = 5000,
+    seed: Annotated[int, typer.Option(help="The same seed draws the same customers.")] = 42,
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Draw synthetic customers into data/raw.csv."""
+    from churn_lab.generate_data import generate as draw
+
+    lab = find_workspace(workspace)
+    with working("drawing customers"):
+        customers = draw(lab, rows, seed)
+    print(f"{lab.raw}: {len(customers)} customers, {customers['churn'].mean():.1%} left")
+
+
+@app.command()
+def prepare(
+    raw: Annotated[Path | None, typer.Option(help="Your own CSV.", show_default="data/raw.csv")] = None,
+    target: Annotated[str | None, typer.Option(help="Its column that says who left.")] = None,
+    positive: Annotated[str | None, typer.Option(help="The value there that means 'left'.")] = None,
+    identifier: Annotated[str | None, typer.Option("--id", help="Its column that names the customer.")] = None,
+    max_missing: Annotated[float, typer.Option(help="Largest share of missing values in a column.")] = 0.05,
+    max_duplicates: Annotated[float, typer.Option(help="Largest share of repeated identifiers.")] = 0.0,
+    min_distinct: Annotated[int, typer.Option(help="Least number of distinct values in a column.")] = 2,
+    max_target_match: Annotated[
+        float, typer.Option(help="Largest share of rows where a feature is the target.")
+    ] = 0.999,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check and clean the data; refuse it if it is not fit to learn from."""
+    from churn_lab.prepare_data import Limits, summarise_failures
+    from churn_lab.prepare_data import prepare as check_and_clean
+
+    lab = find_workspace(workspace)
+    with working("checking the data"):
+        limits = Limits(max_missing, max_duplicates, min_distinct, max_target_match)
+        prepared = check_and_clean(lab, raw, target, positive, identifier, limits)
+    broken = summarise_failures(prepared.failures)
+    columns = [
+        {
+            "column": feature.name,
+            "kind": feature.kind,
+            "may be missing": "yes" if feature.nullable else "no",
+            "bounds": ", ".join(
+                f"{word} {bound:g}"
+                for word, bound in (("at least", feature.minimum), ("at most", feature.maximum))
+                if bound is not None
+            ),
+            "observed": ", ".join(feature.categories[:6]) or f"{feature.lowest:g} to {feature.highest:g}",
+        }
+        for feature in prepared.contract.features
+    ]
+    if as_json:
+        contract = prepared.contract.model_dump(mode="json")
+        return show_json(
+            {"rows": len(prepared.rows), "rejected": prepared.rejected, "failures": broken, "contract": contract}
+        )
+    show(columns, f"Contract of a row (target: {prepared.contract.target})")
+    for name, reason in prepared.contract.left_out.items():
+        print(f"left out: {name}: {reason}")
+    if broken:
+        show(broken, "Rows that break it")
+    print(f"{lab.processed}: {len(prepared.rows)} rows kept, {prepared.rejected} rejected")
+
+
+@app.command()
+def train(
+    gate_f1: Annotated[float, typer.Option(help="Least F1 on held-out rows.", min=0, max=1)] = 0.55,
+    seed: Annotated[int, typer.Option(help="Of the forest.", min=0)] = 42,
+    tolerance: Annotated[float, typer.Option(help="How much F1 may be lost against the champion.", min=0)] = 0.02,
+    n_estimators: Annotated[int, typer.Option(help="Trees.", min=1)] = 100,
+    max_depth: Annotated[int | None, typer.Option(help="Deepest a tree may grow.", min=1)] = None,
+    min_samples_leaf: Annotated[int, typer.Option(help="Least rows in a leaf.", min=1)] = 10,
+    max_features: Annotated[str, typer.Option(help="Features tried at a split: sqrt, log2, or a share.")] = "sqrt",
+    class_weight: Annotated[str | None, typer.Option(help="balanced, balanced_subsample, or none.")] = None,
+    why: Annotated[str, typer.Option(help="Kept in the history.")] = "",
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a model, register it, and promote it if it passes the gate (exit code 5 if it does not)."""
+    from churn_lab.train import Forest
+    from churn_lab.train import train as train_model
+
+    try:
+        tried: str | float = float(max_features)
+    except ValueError:
+        tried = max_features
+    forest = Forest(n_estimators, max_depth, min_samples_leaf, tried, class_weight)
+    with working("training"):
+        entry = train_model(find_workspace(workspace), gate_f1, seed, tolerance, forest, why)
+    if as_json:
+        show_json(entry)
+    else:
+        show([{**check, "passed": "yes" if check["passed"] else "NO"} for check in entry["gate"]], "The gate")
+        state = "in service" if entry["passed_gate"] else "refused: the model in service has not changed"
+        print(f"{entry['model_file']}: F1 {entry['metrics']['f1']}, ROC AUC {entry['metrics']['roc_auc']}, {state}")
+    raise typer.Exit(0 if entry["passed_gate"] else 5)
+
+
+@app.command()
+def evaluate(
+    model: Annotated[str | None, typer.Option(help="A model's file name.", show_default="the one in service")] = None,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Score a model on the held-out rows, beside answers that look at no feature."""
+    from churn_lab.evaluate import evaluate as score_model
+
+    with working("scoring"):
+        result = score_model(find_workspace(workspace), model)
+    if as_json:
+        return show_json(result)
+    metrics = {name: value for name, value in result["metrics"].items() if name != "per_class"}
+    lazy = [{"model": row.pop("baseline"), **row} for row in result["baselines"]]
+    show([{"model": result["model_file"], **metrics}, *lazy], f"On {result['rows']} held-out rows")
+    show([{"class": side, **figures} for side, figures in result["metrics"]["per_class"].items()], "By class")
+
+
+registry_app = typer.Typer(help="Which model is in service, and how it got there.", no_args_is_help=True)
+app.add_typer(registry_app, name="registry")
+
+
+@registry_app.command("list")
+def registry_list(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
+    """Every version, oldest first."""
+    from churn_lab.registry import list_versions
+
+    rows = list_versions(find_workspace(workspace))
+    if as_json:
+        return show_json(rows)
+    if not rows:
+        return print("no versions yet. Next: churn-lab train")
+    marks = {True: "yes", False: "no"}
+    show([{**row, "passed_gate": marks[row["passed_gate"]], "current": "*" if row["current"] else ""} for row in rows])
+
+
+@registry_app.command("show")
+def registry_show(
+    model: Annotated[str | None, typer.Argument(help="A model's file name.", show_default="the one in service")] = None,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """What is known about one version."""
+    from churn_lab.registry import current_model, find_entry
+
+    lab = find_workspace(workspace)
+    entry = find_entry(lab, model or current_model(lab))
+    if as_json:
+        return show_json(entry)
+    entry["contract"] = ", ".join(feature["name"] for feature in entry["contract"]["features"])
+    show(
+        [
+            {"key": key, "value": json.dumps(value) if isinstance(value, dict | list) else value}
+            for key, value in entry.items()
+        ]
+    )
+
+
+@registry_app.command("history")
+def registry_history(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
+    """Who changed what, when and why, oldest first."""
+    from churn_lab.registry import read_history
+
+    events = read_history(find_workspace(workspace))
+    if as_json:
+        return show_json(events)
+    keys = ("ts", "action", "from", "to", "why", "user")
+    show([{key: event.get(key) for key in keys} for event in events]) if events else print("nothing has happened yet")
+
+
+@app.command()
+def rollback(
+    to: Annotated[
+        str | None, typer.Option(help="A model's file name.", show_default="the one that served before")
+    ] = None,
+    list_only: Annotated[
+        bool, typer.Option("--list", help="Show where you can go back to, and change nothing.")
+    ] = False,
+    why: Annotated[str, typer.Option(help="Kept in the history.")] = "",
+    force: Annotated[bool, typer.Option("--force", help="Also restore a model that the gate refused.")] = False,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Put an earlier model back into service."""
+    from churn_lab.rollback import list_targets
+    from churn_lab.rollback import rollback as restore
+
+    lab = find_workspace(workspace)
+    if list_only:
+        rows = list_targets(lab)
+        if as_json:
+            return show_json(rows)
+        marks = {True: "yes", False: "no"}
+        rows = [
+            {**row, "passed_gate": marks[row["passed_gate"]], "current": "*" if row["current"] else ""} for row in rows
+        ]
+        return show(rows) if rows else print("no versions yet. Next: churn-lab train")
+    result = restore(lab, to, why, force)
+    if as_json:
+        return show_json(result)
+    for name, reason in result["skipped"].items():
+        print(f"skipped {name}: {reason}", file=sys.stderr)
+    print(f"in service: {result['to']} (before: {result['from']})")
+
+
+@app.command()
+def run(
+    parameter: Annotated[list[str] | None, typer.Option("-p", help="name=value, for any notebook that has it.")] = None,
+    raw: Annotated[Path | None, typer.Option(help="Your own CSV in place of generated data.")] = None,
+    target: Annotated[str | None, typer.Option(help="Its column that says who left.")] = None,
+    positive: Annotated[str | None, typer.Option(help="The value there that means 'left'.")] = None,
+    identifier: Annotated[str | None, typer.Option("--id", help="Its column that names the customer.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="The number of a notebook, as 03; may be repeated.")] = None,
+    start: Annotated[str | None, typer.Option("--from", help="The number of the notebook to begin at.")] = None,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run the lab's notebooks without a screen and write a report."""
+    from churn_lab.course import run as run_course
+
+    parameters = {
+        name: str(value) for name, value in (("target", target), ("positive", positive), ("id", identifier)) if value
+    }
+    if raw:
+        parameters["raw"] = str(raw.resolve())
+    for text in parameter or []:
+        name, sign, value = text.partition("=")
+        if not sign:
+            raise LabError("a parameter as name=value", text, f"-p {name}=VALUE")
+        parameters[name] = value
+    with progress_bar() as on_cell:
+        result = run_course(workspace, parameters, only, start, on_cell=on_cell)
+    if as_json:
+        show_json(result)
+    else:
+        show([{"notebook": s["title"], "state": s["state"], "seconds": s["seconds"]} for s in result["steps"]])
+        if result["figures"]:
+            show([{"figure": name.replace("_", " "), "value": value} for name, value in result["figures"].items()])
+    if failure := result["failure"]:
+        print(f"{failure['notebook']}, cell {failure['cell']}: {failure['error']}", file=sys.stderr)
+    if not as_json:
+        print(f"report: {result['report']}")
+    raise typer.Exit(0 if result["ok"] else 1)
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[Path, int, int], None]]:
+    """A bar on standard error with the notebook and cell that are running; nothing when that is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description:<24}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        tasks: dict[Path, Any] = {}
+
+        def on_cell(notebook: Path, cell: int, cells: int) -> None:
+            if notebook not in tasks:
+                for task in tasks.values():
+                    progress.update(task, completed=progress.tasks[task].total)
+                tasks[notebook] = progress.add_task(notebook.stem, total=cells)
+            progress.update(tasks[notebook], completed=cell)
+
+        yield on_cell
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run a command; what a person can mend ends with a message and exit code 1."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # a console of another code page must not turn a message into a traceback
     try:
         app(args=arguments)
     except LabError as error:
-        print(error, file=sys.stderr)
-        sys.exit(1)
+        sys.exit(fail(error))
+    except OSError as error:
+        where = f" at {error.filename}" if error.filename else ""
+        sys.exit(
+            fail(LabError("to read and write files", f"{error.strerror or error}{where}".lower(), "churn-lab doctor"))
+        )
+
+
+def fail(error: LabError) -> int:
+    """Say on standard error what a person can mend; the exit code."""
+    print(error, file=sys.stderr)
+    return 1

@@ -127,11 +127,12 @@ def model_inputs(
 
     return {feature.name: column(feature).reshape(-1, 1) for feature in contract.features}
 
-# %% ../nbs/06_registry.ipynb #b37f83c3
+# %% ../nbs/06_registry.ipynb #8a2896ef
 class ServingModel:
     "A model in memory, answering from its ONNX file."
 
     def __init__(self, entry: dict[str, Any], onnx: bytes, threads: int = 1):
+        import numpy as np
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -139,6 +140,9 @@ class ServingModel:
         self.entry, self.name = entry, entry["model_file"]
         self.threshold, self.contract = entry["threshold"], Contract.model_validate(entry["contract"])
         self.session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+        features = self.contract.features
+        self._numbers = [feature.name for feature in features if feature.kind != "category"]
+        self._texts = {f.name: {c: np.array([[c]], object) for c in f.categories} for f in features if f.kind == "category"}
 
     def probability(self, rows: "pd.DataFrame") -> "np.ndarray":  # shape (n,)
         "The probability of churn for cleaned rows."
@@ -146,16 +150,25 @@ class ServingModel:
 
     def probability_of(self, values: dict[str, Any]) -> float:
         "The probability of churn for one customer, given by cleaned values; None: missing."
+        return float(self.session.run(["probabilities"], self._inputs_of(values))[0][0, 1])
+
+    def probabilities_of(self, rows: list[dict[str, Any]]) -> list[float]:
+        "The probability of churn for each customer, given by cleaned values; None: missing."
         import numpy as np
 
-        inputs = {}
-        for feature in self.contract.features:
-            value = values[feature.name]
-            if feature.kind == "category":
-                inputs[feature.name] = np.array([[value or ""]], dtype=object)
-            else:
-                inputs[feature.name] = np.array([[np.nan if value is None else value]], dtype=np.float32)
-        return float(self.session.run(["probabilities"], inputs)[0][0, 1])
+        inputs = {name: np.array([[row[name]] for row in rows], np.float32) for name in self._numbers}
+        inputs |= {name: np.array([[row[name] or ""] for row in rows], object) for name in self._texts}
+        return self.session.run(["probabilities"], inputs)[0][:, 1].tolist()
+
+    def _inputs_of(self, values: dict[str, Any]) -> dict[str, "np.ndarray"]:
+        import numpy as np
+
+        numbers = np.array([values[name] for name in self._numbers], np.float32)  # None becomes NaN: missing
+        inputs = dict(zip(self._numbers, numbers.reshape(-1, 1, 1)))
+        for name, known in self._texts.items():
+            text = values[name] or ""
+            inputs[name] = known[text] if text in known else np.array([[text]], object)
+        return inputs
 
 # %% ../nbs/06_registry.ipynb #24bbbbdd
 def open_model(
@@ -240,14 +253,14 @@ def read_history(lab: Workspace) -> list[dict[str, Any]]:
             continue
     return [event for event in events if isinstance(event, dict) and "action" in event]
 
-# %% ../nbs/06_registry.ipynb #d254da39
+# %% ../nbs/06_registry.ipynb #2199b518
 @contextmanager
 def registry_lock(lab: Workspace, timeout: float = 60):  # seconds
     "Hold the registry for writing; whoever was killed while holding it has left nothing behind."
+    lock = FileLock(lab.registry / ".lock", is_singleton=True)  # one a process, so that a holder may ask again
     with name_os_errors(lab.registry):
-        lock = FileLock(lab.registry / ".lock", timeout=timeout)
         try:
-            lock.acquire()
+            lock.acquire(timeout=timeout)
         except Timeout:
             raise LabError("the registry to be free", f"busy for {timeout:g} s", "wait for the other command") from None
     try:
@@ -264,7 +277,7 @@ def _clear_debris(lab: Workspace) -> None:
             path.unlink(missing_ok=True)
     served, events = lab.current_model, [e for e in read_history(lab) if e["action"] in ("promote", "rollback", "recover")]
     if served.exists():
-        name, last = served.read_text(encoding="utf-8").strip(), events[-1]["to"] if events else None
+        name, last = served.read_text(encoding="utf-8", errors="replace").strip(), events[-1]["to"] if events else None
         if name != last and MODEL_FILE.fullmatch(name):
             _record(lab, "recover", last, name, "the pointer was switched and its line in the history is missing")
 

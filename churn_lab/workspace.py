@@ -7,7 +7,7 @@ __all__ = ['SCRIPTS', 'LabError', 'Workspace', 'name_os_errors', 'write_atomic',
            'read_csv', 'write_csv', 'project_files', 'create_workspace', 'is_workspace', 'locate_workspace',
            'find_workspace']
 
-# %% ../nbs/01_project_structure.ipynb #df1b5900
+# %% ../nbs/01_project_structure.ipynb #bc5f0d67
 import hashlib
 import json
 import os
@@ -15,6 +15,8 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import churn_lab
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -276,14 +278,14 @@ def _beside_course(start: Path) -> Path | None:
             return folder / "my-lab"
     return None
 
-# %% ../nbs/01_project_structure.ipynb #06259e8d
+# %% ../nbs/01_project_structure.ipynb #d34541e1
 def locate_workspace(folder: str | os.PathLike | None = None) -> Workspace:
     "The project's place, made or not: `folder`, else `CHURN_LAB_HOME`, else `my-lab` beside `nbs`, else here."
     named = folder or os.environ.get("CHURN_LAB_HOME")
     here = Path.cwd()
     beside = _beside_course(here)
     if not (named or beside or is_workspace(here)):
-        beside = _beside_course(Path(__file__).resolve().parent)
+        beside = _beside_course(Path(churn_lab.__file__).resolve().parent)
     return Workspace(named or beside or here)
 
 
