@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['Picture', 'Commit', 'read_graph', 'Row', 'layout_graph', 'graph_text', 'draw_graphs', 'read_trees', 'draw_trees']
 
-# %% ../nbs/10a_git_graph.ipynb #98d9f74a
+# %% ../nbs/10a_git_graph.ipynb #e2e19433
 import os
 from dataclasses import dataclass, field
 from html import escape
+from pathlib import Path
 
 from .git_workflow import run_git
 from .workspace import LabError
@@ -230,15 +231,13 @@ def draw_graphs(
     text = "\n\n".join(f"{title}:\n{graph_text(rows)}" if len(panels) > 1 else graph_text(rows) for title, rows in panels)
     return Picture(_svg(x, height, body, "commit graph: " + ", ".join(graphs)), text)
 
-# %% ../nbs/10a_git_graph.ipynb #cba94e9e
+# %% ../nbs/10a_git_graph.ipynb #18cad7bb
 def read_trees(
     folder: str | os.PathLike,  # the repository
     path: str,  # a file in it, with slashes
     containing: str = "",  # only the lines with this in them
 ) -> dict[str, str]:
     "A file's content in HEAD, in the index and in the working tree; `—` where it is not."
-    from pathlib import Path
-
     def blob(name: str) -> str | None:
         done = run_git(folder, "cat-file", "blob", name)
         return None if done.returncode else done.stdout.decode(errors="replace")
