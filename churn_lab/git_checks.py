@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['STEPS', 'check_init', 'check_first_commit', 'check_diff', 'made_on_branch', 'request_id_commits', 'check_branch',
            'lost_by_merge', 'check_merge', 'check_conflict', 'check_stash', 'reset_kind', 'check_reset', 'check_revert',
-           'lost_by_rebase', 'check_rebase', 'Step', 'Result', 'pending', 'check_repository']
+           'lost_by_rebase', 'check_rebase', 'Step', 'Result', 'pending', 'check_repository', 'choose_hints']
 
 # %% ../nbs/10c_git_checks.ipynb #a5f39473
 import os
@@ -544,3 +544,11 @@ def check_repository(
     if lab:
         write_memory(lab.common_dir, lab.memory)
     return results
+
+# %% ../nbs/10c_git_checks.ipynb #f4b035f2
+def choose_hints(
+    results: list[Result],  # what `check_repository` returned
+    count: int,  # how many, 0 to 3
+) -> list[str]:  # each clearer than the one before; empty if every step holds
+    "Hints for the first step that does not hold."
+    return next((list(STEPS[result.step].hints[:count]) for result in results if not result.ok), [])

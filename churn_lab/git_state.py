@@ -171,14 +171,14 @@ class Repository:
             raise LabError(f"a repository in {self.folder.name}", f"one further up, in {root.name}", "git init, in your project")
         return root, Path(git_dir), (self.folder / common).resolve()
 
-# %% ../nbs/10b_git_state.ipynb #0b7fc33d
+# %% ../nbs/10b_git_state.ipynb #a7173f62
 def _no_repository(folder: Path, stderr: bytes) -> LabError:
     "Why Git does not open `folder`, for a person."
     if (folder / ".git").exists():
         found = (stderr.decode(errors="replace").strip().splitlines() or ["a damaged .git"])[0].replace(f"{folder}{os.sep}", "")
         return LabError(f"a repository in {folder.name} that Git can read", found, "git fsck, or churn-lab git reset 2 --into NEW")
     inside = [name for name in ("src", "data", "nbs") if (folder / name / ".git").exists()]
-    found = f"one in {inside[0]}/" if inside else "none"
+    found = f"one in {inside[0]}/" if inside else "no repository"
     return LabError(f"a repository in {folder.name}", found, "git init, in the project's folder")
 
 # %% ../nbs/10b_git_state.ipynb #8dd5cdac
