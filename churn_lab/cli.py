@@ -260,6 +260,52 @@ def registry_history(workspace: WorkspaceOption = None, as_json: JsonOption = Fa
 
 
 @app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen at; 0 takes a free one.")] = 8000,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that answer.")] = 1,
+    no_auth: Annotated[bool, typer.Option("--no-auth", help="Answer other machines without CHURN_LAB_API_KEY.")] = False,
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Serve the model in service over HTTP, with a page to try it."""
+    from churn_lab.api import serve as run_server
+
+    run_server(find_workspace(workspace), host, port, workers, no_auth)
+
+
+@app.command()
+def predict(
+    csv: Annotated[Path, typer.Argument(help="A CSV with the model's columns.", metavar="CSV")],
+    out: Annotated[Path | None, typer.Option(help="Where the result goes.", show_default="CSV_predictions.csv")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads to use.", show_default="one a core")] = None,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Score each row of a CSV: its columns, and probability and prediction."""
+    from churn_lab.batch_scoring import score_csv
+
+    lab = find_workspace(workspace)
+    with byte_bar(csv.name) as report:
+        scored = score_csv(lab, csv, out, threads, report=report)
+    if as_json:
+        return show_json({"file": scored.path, **{k: getattr(scored, k) for k in ("rows", "called", "model_file")}})
+    print(f"{scored.path}: {scored.rows} rows, {scored.called} will probably leave, by {scored.model_file}")
+
+
+@contextmanager
+def byte_bar(name: str) -> Iterator[Callable[[int, float], None]]:
+    """A bar on standard error with the rows and the share of a file that are done; nothing when that is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(name, total=1.0)
+        yield lambda rows, share: progress.update(task, completed=share, description=f"{name}: {rows:,} rows")
+
+
+@app.command()
 def rollback(
     to: Annotated[
         str | None, typer.Option(help="A model's file name.", show_default="the one that served before")
@@ -434,6 +480,30 @@ def git_graph(
     print(picture)
     if svg:
         write_atomic(svg, picture.svg + "\n")
+
+
+@app.command()
+def drift(
+    z_threshold: Annotated[float, typer.Option(help="How far a mean may stray, in standard errors.")] = 2.5,
+    last_n: Annotated[int, typer.Option(help="How many of the latest predictions to look at.")] = 200,
+    since: Annotated[str | None, typer.Option(help="All from then on: 90m, 24h, 7d, or 2026-01-31T12:00 (UTC).")] = None,
+    all_lines: Annotated[bool, typer.Option("--all", help="All predictions in the logs.")] = False,
+    any_model: Annotated[bool, typer.Option(help="Also predictions of models that are not in service.")] = False,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare recent predictions with the training data (exit code 3: drift, 4: not enough data)."""
+    from churn_lab.log_window import parse_since
+    from churn_lab.monitor_drift import EXIT_CODES, check_drift, list_findings
+
+    start = None if since is None else parse_since(since)
+    result = check_drift(find_workspace(workspace), z_threshold, last_n, start, all_lines, any_model)
+    if as_json:
+        show_json(result.to_dict())
+    else:
+        show(list_findings(result), f"{result.model_file}: {result.rows} predictions")
+        print(result.summary())
+    raise typer.Exit(EXIT_CODES[result.verdict])
 
 
 def main(arguments: list[str] | None = None) -> None:
