@@ -119,7 +119,7 @@ def check_parameters(
         for path, defaults in known.items()
     }
 
-# %% ../nbs/11_headless_runs.ipynb #c246cec4
+# %% ../nbs/11_headless_runs.ipynb #87aab053
 def _kernel_manager(lab: Workspace) -> type:
     "A kernel manager whose kernels work in `lab`."
     from jupyter_client import AsyncKernelManager
@@ -130,6 +130,7 @@ def _kernel_manager(lab: Workspace) -> type:
 
         async def start_kernel(self, **arguments):
             arguments["env"] = {**os.environ, "CHURN_LAB_HOME": str(lab.root), "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+            arguments["extra_arguments"] = ["--IPKernelApp.log_level=50"]
             return await super().start_kernel(**arguments)
 
     return LabKernelManager

@@ -249,14 +249,14 @@ class Limits:
                 option = "--" + name.replace("_", "-")
                 raise LabError(f"a share between 0 and 1 for {option}", str(getattr(self, name)), f"{option} 0.05")
 
-# %% ../nbs/04_prepare_data.ipynb #d6774dee
+# %% ../nbs/04_prepare_data.ipynb #466ad5f7
 def _target_match(column: "pd.Series", target: "pd.Series") -> float:
     "The share of rows that the best rule 'this value means that class' gets right; 0 for columns of many values."
     import pandas as pd
 
     table = pd.crosstab(column, target)
-    if not 2 <= len(table) <= 20 or table.shape[1] < 2:
-        return 0.0
+    if not 2 <= len(table) <= min(20, len(column) // 10) or table.shape[1] < 2:
+        return 0.0  # nearly every value in a row of its own: any column would fit
     if (table.to_numpy().argmax(axis=1) == 0).all():
         return 0.0
     return float(table.max(axis=1).sum() / table.to_numpy().sum())

@@ -158,31 +158,40 @@ def _check_header(header: list[str], name: str) -> None:
     if len(header) == 1 and any(mark in header[0] for mark in ";\t|"):
         raise LabError(f"columns separated by commas in {name}", header[0][:60], "export it with commas")
 
-# %% ../nbs/01_project_structure.ipynb #28529c1b
+# %% ../nbs/01_project_structure.ipynb #630d7b25
+def _parse(text: str, name: str) -> "pd.DataFrame":
+    import csv
+    import io
+    import warnings
+
+    import pandas as pd
+
+    _check_lines(text, name)
+    _check_header([column.strip() for column in next(csv.reader(io.StringIO(text)))], name)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # raised for rows longer than the header
+            frame = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False, index_col=False)
+    except (pd.errors.ParserError, pd.errors.ParserWarning, ValueError) as error:
+        found = str(error).removeprefix("Error tokenizing data. C error: ").strip().rstrip(".")
+        raise LabError(f"the same number of cells in each row of {name}", found, "mend that row") from None
+    return frame.rename(columns=str.strip).fillna("")
+
+# %% ../nbs/01_project_structure.ipynb #d0ef6186
 def read_csv(
     path: str | os.PathLike,  # a CSV file: UTF-8, commas, one header
     next_step: str = "check the file's name",  # what to do if there is no such file
 ) -> "pd.DataFrame":  # every cell as text, stripped of nothing; a missing cell is the empty string
     "Read a CSV so that no cell changes its meaning: `NA` stays `NA`, `007` stays `007`."
-    import csv
-    import io
-
-    import pandas as pd
-
     name = Path(path).name
     try:
         text = _decode(Path(path).read_bytes(), name)
     except OSError as error:
         raise LabError(f"a file {path}", (error.strerror or "none").lower(), next_step) from None
-    _check_lines(text, name)
-    _check_header([column.strip() for column in next(csv.reader(io.StringIO(text)))], name)
-    try:
-        frame = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
-    except (pd.errors.ParserError, ValueError) as error:
-        raise LabError(f"the same number of cells in each row of {name}", str(error), "mend that row") from None
+    frame = _parse(text, name)
     if frame.empty:
         raise LabError(f"rows in {name}", "a header and no rows", "check how the file was exported")
-    return frame.rename(columns=str.strip).fillna("")
+    return frame
 
 # %% ../nbs/01_project_structure.ipynb #2470fbfb
 def write_csv(frame: "pd.DataFrame", path: Path) -> None:

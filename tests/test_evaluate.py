@@ -1,0 +1,72 @@
+"""Splits that hold, scores beside their baselines, thresholds from validation rows."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import f1_score
+
+from churn_lab.evaluate import choose_threshold, evaluate, score, score_baselines, score_thresholds, split_rows
+from churn_lab.generate_data import draw_customers
+from churn_lab.registry import list_versions
+
+
+def test_the_split_is_stratified_complete_and_independent_of_order():
+    customers = draw_customers(3000, 1)
+    split = split_rows(customers, "churn")
+    assert sorted(pd.concat(split).index) == list(range(3000))
+    assert [round(len(part) / 3000, 2) for part in split] == [0.6, 0.2, 0.2]
+    assert max(abs(part["churn"].mean() - customers["churn"].mean()) for part in split) < 0.005
+    shuffled = split_rows(customers.sample(frac=1, random_state=2), "churn")
+    assert set(shuffled.test.index) == set(split.test.index)
+
+
+def test_rows_that_were_learned_from_stay_out_of_next_months_test_rows():
+    customers = draw_customers(3000, 1)
+    later = pd.concat([customers, draw_customers(1000, 2)], ignore_index=True)
+    learned, tested = split_rows(customers, "churn").train.index, split_rows(later, "churn").test.index
+    assert len(set(learned) & set(tested)) < 0.01 * len(learned)
+
+
+def test_equal_rows_land_on_the_same_side():
+    customers = draw_customers(2000, 1)[["plan_type", "region", "churn", "num_complaints"]]
+    split = split_rows(customers, "churn")
+    sides = [{tuple(row) for row in part.itertuples(index=False)} for part in split]
+    assert not (sides[0] & sides[2] or sides[0] & sides[1] or sides[1] & sides[2])
+
+
+def test_always_churn_is_the_baseline_to_beat():
+    truth = draw_customers(2000, 1)["churn"]
+    best = score_baselines(truth, truth)[0]
+    assert best["baseline"] == "always churn" and best["recall"] == 1.0
+    assert best["f1"] == pytest.approx(2 * truth.mean() / (1 + truth.mean()), abs=1e-4)
+
+
+def test_figures_are_those_of_scikit_learn_and_per_class():
+    truth, probability = np.array([0, 0, 1, 1, 1]), np.array([0.1, 0.6, 0.4, 0.7, 0.9])
+    figures = score(truth, probability, 0.5)
+    assert figures["f1"] == pytest.approx(f1_score(truth, probability >= 0.5), abs=1e-4)
+    assert figures["per_class"]["0"] == {"precision": 0.5, "recall": 0.5, "f1": 0.5}
+
+
+def test_the_threshold_is_the_top_of_the_smoothed_curve():
+    rng = np.random.default_rng(0)
+    probability = rng.random(4000)
+    truth = (rng.random(4000) < probability**2).astype(int)
+    curve = score_thresholds(truth, probability).set_index("threshold")["f1"]
+    chosen = choose_threshold(truth, probability)
+    assert curve[chosen] > curve.max() - 0.01 and curve[chosen] > curve[0.9] and curve[chosen] > curve[0.05]
+
+
+def test_the_model_in_service_is_scored_as_it_was_at_training(churn_lab, trained):
+    current = next(row for row in list_versions(trained) if row["current"])
+    assert evaluate(trained)["metrics"]["f1"] == current["f1"]
+    code, out, _ = churn_lab("evaluate", "--workspace", trained.root, "--json")
+    assert code == 0 and json.loads(out)["metrics"]["roc_auc"] == current["roc_auc"]
+    assert "always churn" in churn_lab("evaluate", "--workspace", trained.root)[1]
+
+
+def test_without_a_model_the_message_names_the_command(churn_lab, empty_lab):
+    code, _, error = churn_lab("evaluate", "--workspace", empty_lab.root)
+    assert code == 1 and "Expected a model in service, found none.\nNext: churn-lab train" in error

@@ -1,0 +1,52 @@
+"""Synthetic customers: repeatable, with a known truth."""
+
+import pytest
+from sklearn.metrics import f1_score, roc_auc_score
+
+from churn_lab.generate_data import churn_probability, draw_customers, generate, plot_customers
+from churn_lab.workspace import LabError, read_csv
+
+
+def test_the_same_rows_and_seed_give_the_same_bytes(empty_lab):
+    generate(empty_lab, rows=300, seed=5)
+    first = empty_lab.raw.read_bytes()
+    generate(empty_lab, rows=300, seed=5)
+    assert empty_lab.raw.read_bytes() == first
+    generate(empty_lab, rows=300, seed=6)
+    assert empty_lab.raw.read_bytes() != first
+    assert set(read_csv(empty_lab.raw)["region"]) == {"NA", "EU", "AF", "AS"}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_quarter_leaves_and_the_truth_can_be_found(seed):
+    customers = draw_customers(5000, seed)
+    probability = churn_probability(customers)
+    assert 0.25 <= customers["churn"].mean() <= 0.30
+    assert 0.82 <= roc_auc_score(customers["churn"], probability) <= 0.92
+    assert f1_score(customers["churn"], probability >= 0) <= 0.46
+
+
+def test_each_trait_moves_churn_as_documented():
+    customers = draw_customers(1000, 1)
+    plain = churn_probability(customers)
+    assert (churn_probability(customers.assign(num_complaints=customers["num_complaints"] + 1)) > plain).all()
+    assert (churn_probability(customers.assign(tenure_months=customers["tenure_months"] + 12)) < plain).all()
+    assert (churn_probability(customers.assign(avg_session_minutes=customers["avg_session_minutes"] + 9)) < plain).all()
+    basic, premium = (churn_probability(customers.assign(plan_type=plan)) for plan in ("basic", "premium"))
+    assert (basic > premium).all()
+    moved = churn_probability(customers.assign(region="AF")) - churn_probability(customers.assign(region="EU"))
+    assert 0 < moved.mean() < 0.06
+
+
+def test_no_rows_is_an_error_and_keeps_the_old_file(empty_lab):
+    generate(empty_lab, rows=10)
+    before = empty_lab.raw.read_bytes()
+    with pytest.raises(LabError, match="at least 1, found 0"):
+        generate(empty_lab, rows=0)
+    assert empty_lab.raw.read_bytes() == before
+
+
+def test_the_picture_shows_the_classes_and_every_feature():
+    figure = plot_customers(draw_customers(500, 1))
+    titles = [axes.get_title() for axes in figure.axes]
+    assert titles[0].startswith("churn: ") and set(titles[1:]) == set(draw_customers(1, 1).columns) - {"churn"}

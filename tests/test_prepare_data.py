@@ -1,0 +1,195 @@
+"""The data contract: what is cleaned, what is turned away, what is refused, and what is said about it."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import snapshot
+from hypothesis import given
+from hypothesis import strategies as st
+
+from churn_lab.generate_data import draw_customers
+from churn_lab.prepare_data import (
+    LAB_CONTRACT,
+    Limits,
+    QualityError,
+    check_data,
+    clean_rows,
+    clean_value,
+    find_failures,
+    infer_contract,
+    prepare,
+    read_contract,
+    read_processed,
+    soil,
+    summarise_failures,
+)
+from churn_lab.workspace import LabError, read_csv, write_csv
+
+TEXT = st.one_of(
+    st.text(max_size=12), st.sampled_from([" Premium", "na", "3.0", "-1", "1e3", "nan", "inf", "1_000", "٣"])
+)
+
+
+def shop(rows: int = 200) -> pd.DataFrame:
+    """A file of another company: text as it comes from a CSV."""
+    return pd.DataFrame(
+        {
+            "customer": [f"C{i:04}" for i in range(rows)],
+            "senior": ["0", "1", "0", "0"] * (rows // 4),
+            "spent": ["12.5", " 80", "7.25", "9"] * (rows // 4),
+            "channel": ["Web", "web ", "Shop", "Phone"] * (rows // 4),
+            "gone": ["no", "No", "yes", "no", "yes"] * (rows // 5),
+        }
+    )
+
+
+def test_every_failure_is_reported_at_once_with_count_and_examples():
+    cleaned = clean_rows(soil(draw_customers(1000, 1)), LAB_CONTRACT.features)
+    report = {(r["column"], r["rule"]): r for r in summarise_failures(find_failures(cleaned, LAB_CONTRACT.features))}
+    assert report["num_complaints", "a whole number"]["examples"] == "2.5"
+    assert report["tenure_months", "a number"] == {
+        "column": "tenure_months",
+        "rule": "a number",
+        "rows": 20,
+        "examples": "two years",
+    }
+    assert {("num_complaints", "at least 0"), ("tenure_months", "not missing")} < report.keys()
+    assert report["plan_type", "one of basic, premium"]["examples"] == "gold"
+
+
+@given(TEXT)
+def test_one_cleaning_for_one_value_and_for_a_column(value):
+    for feature in LAB_CONTRACT.features:
+        column = clean_rows(pd.DataFrame({feature.name: [value, value]}), [feature])[feature.name]
+        assert column.tolist() == [clean_value(feature, value)] * 2
+
+
+@given(TEXT)
+def test_cleaning_twice_changes_nothing(value):
+    for feature in LAB_CONTRACT.features:
+        once = clean_value(feature, value)
+        assert clean_value(feature, once) == once
+
+
+def test_text_is_trimmed_and_folded_and_numbers_in_text_are_read():
+    complaints, plan, region = (LAB_CONTRACT.features[i] for i in (1, 3, 4))
+    assert [clean_value(plan, text) for text in (" Premium ", "BASIC")] == ["premium", "basic"]
+    assert clean_value(region, "na") == "NA"
+    assert [clean_value(complaints, text) for text in (" 3 ", "3.0", "", "1_000")] == [3, 3, None, "1_000"]
+
+
+def test_a_dirty_file_is_cleaned_and_the_raw_file_is_not_touched(empty_lab):
+    write_csv(soil(draw_customers(1000, 1)), empty_lab.raw)
+    before = empty_lab.raw.read_bytes()
+    prepared = prepare(empty_lab)
+    assert empty_lab.raw.read_bytes() == before
+    assert len(prepared.rows) + prepared.rejected == 1000 and prepared.rejected > 50
+    kept = read_processed(empty_lab, read_contract(empty_lab))
+    assert kept["num_complaints"].min() >= 0 and set(kept["plan_type"]) == {"basic", "premium"}
+    assert set(kept["region"]) == {"NA", "EU", "AF", "AS"}
+
+
+@pytest.mark.parametrize(
+    ("damage", "limit", "message"),
+    [
+        (lambda d: d.assign(region=d["region"].where(d.index % 10 > 0, "")), {"max_missing": 0.2}, "missing in 10.0%"),
+        (lambda d: d.assign(region="EU"), {"min_distinct": 1}, "region has 1 distinct value"),
+        (
+            lambda d: d.assign(plan_type=np.where(d["churn"] == "1", "basic", "premium")),
+            {"max_target_match": 1.0},
+            "plan_type equals the target in 100.0%",
+        ),
+    ],
+)
+def test_an_unfit_file_is_refused_and_each_limit_is_an_option(damage, limit, message):
+    rows = damage(draw_customers(400, 1).astype(str))
+    with pytest.raises(QualityError, match=message):
+        check_data(rows, LAB_CONTRACT)
+    assert check_data(rows, LAB_CONTRACT, Limits(**limit)).rows.shape[1] == 6
+
+
+def test_repeated_customers_are_refused():
+    rows = pd.concat([shop(), shop().head(4)], ignore_index=True)
+    contract = infer_contract(rows, "gone", identifier="customer")
+    with pytest.raises(QualityError, match=r"customer repeats in 2.0% .*--max-duplicates"):
+        check_data(rows, contract)
+    assert len(check_data(rows, contract, Limits(max_duplicates=0.05)).rows) == 204
+
+
+def test_an_inferred_contract_follows_values_not_names():
+    features = {feature.name: feature for feature in infer_contract(shop(), "gone").features}
+    assert features["senior"].kind == "category"
+    assert (features["spent"].kind, features["spent"].minimum) == ("number", 0.0)
+    assert features["channel"].categories == ["Phone", "Shop", "Web"]
+    assert "customer" not in features and infer_contract(shop(), "gone").positive == "yes"
+    renamed = shop().rename(columns={"spent": "customerID", "senior": "TotalCharges"})
+    kinds = {feature.name: feature.kind for feature in infer_contract(renamed, "gone").features}
+    assert (kinds["customerID"], kinds["TotalCharges"]) == ("number", "category")
+
+
+def test_the_traps_of_the_real_data_are_handled_by_rule(empty_lab, telco):
+    prepared = prepare(empty_lab, telco, "Churn", identifier="customerID")
+    features = {feature.name: feature for feature in prepared.contract.features}
+    assert len(prepared.rows) == 7043 and prepared.rejected == 0
+    assert prepared.rows["Churn"].mean() == pytest.approx(0.265, abs=0.001)
+    assert (features["TotalCharges"].kind, features["TotalCharges"].nullable) == ("number", True)
+    assert prepared.rows["TotalCharges"].isna().sum() == 11
+    assert features["SeniorCitizen"].categories == ["0", "1"]
+    assert "No phone service" in features["MultipleLines"].categories and "customerID" not in features
+
+
+def with_target(values: list[str]) -> pd.DataFrame:
+    return shop().assign(gone=[values[i % len(values)] for i in range(200)])
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "message"),
+    [
+        (shop(), ["--target", "left"], "a column 'left', found customer"),
+        (with_target(["no"]), ["--target", "gone"], "two different values of 'gone', found 1: no"),
+        (with_target(["no", "yes", "maybe"]), ["--target", "gone"], "found 3: maybe, no, yes"),
+        (with_target(["no", "yes", " "]), ["--target", "gone"], "found 66 blank"),
+        (with_target(["a", "b"]), ["--target", "gone"], "--positive"),
+        (with_target(["a", "b"]), ["--target", "gone", "--positive", "c"], "which value of 'gone' means 'left'"),
+        (shop(), ["--target", "gone", "--id", "number"], "a column 'number'"),
+        (shop().assign(spent=""), ["--target", "gone"], "spent is missing in 100.0%"),
+        (shop().assign(spent=""), [], "no tenure_months"),
+        (shop(), ["--target", "gone", "--max-missing", "5"], "a share between 0 and 1 for --max-missing"),
+        (draw_customers(50, 1).assign(num_complaints=range(-60, -10)), [], "0 rows left: num_complaints: at least 0"),
+        (draw_customers(1, 1), [], "many rows in file.csv, found one"),
+    ],
+)
+def test_bad_input_ends_with_a_message_and_changes_nothing(churn_lab, lab, tmp_path, rows, options, message):
+    path, before = tmp_path / "file.csv", snapshot(lab.root)
+    rows.to_csv(path, index=False)
+    code, _, error = churn_lab("prepare", "--workspace", lab.root, "--raw", path, *options)
+    assert code == 1 and message in error and "\nNext: " in error
+    assert snapshot(lab.root) == before
+
+
+def test_own_data_becomes_the_projects_data(churn_lab, empty_lab, tmp_path):
+    shop().to_csv(tmp_path / "shop.csv", index=False)
+    code, out, _ = churn_lab(
+        "prepare", "--raw", tmp_path / "shop.csv", "--target", "gone", "--workspace", empty_lab.root, "--json"
+    )
+    assert code == 0 and json.loads(out)["contract"]["target"] == "gone"
+    assert empty_lab.raw.read_bytes() == (tmp_path / "shop.csv").read_bytes()
+    again = churn_lab("prepare", "--workspace", empty_lab.root)
+    assert again[0] == 0 and "200 rows kept" in again[1]
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"target": 3}', "[]"])
+def test_a_damaged_contract_names_the_command_that_makes_it(lab, content):
+    lab.contract.write_text(content)
+    with pytest.raises(LabError, match=r"data/contract.json.*\n?Next: churn-lab prepare"):
+        read_contract(lab)
+
+
+def test_processed_rows_that_break_the_contract_are_not_learned_from(lab):
+    rows = read_csv(lab.processed)
+    rows.loc[3, "num_complaints"] = "-4"
+    write_csv(rows, lab.processed)
+    with pytest.raises(LabError, match="rows that break it"):
+        read_processed(lab, read_contract(lab))

@@ -1,0 +1,100 @@
+"""The way back: by service, not by number; checked first, recorded after."""
+
+import json
+
+import pytest
+from conftest import snapshot
+
+from churn_lab.registry import current_model, promote, read_history, read_metadata
+from churn_lab.rollback import list_targets, rollback, served_before
+from churn_lab.train import Forest, train
+from churn_lab.workspace import LabError
+
+SMALL = Forest(n_estimators=5)
+
+
+def names(lab) -> list[str]:
+    return [entry["model_file"] for entry in read_metadata(lab)]
+
+
+def history(text: str) -> list[dict]:
+    """`+a` promotes a, `-a` rolls back to a."""
+    return [{"action": "promote" if word[0] == "+" else "rollback", "to": word[1:]} for word in text.split()]
+
+
+@pytest.mark.parametrize(
+    ("events", "before"),
+    [
+        ("", []),
+        ("+a", []),
+        ("+a +b +c", ["b", "a"]),
+        ("+a +b +c -b", ["a"]),
+        ("+a +b +c -b -a", []),
+        ("+a +b -a +c", ["a"]),
+        ("+a +b -z", ["b", "a"]),
+        ("+a +b +a", ["b", "a"]),
+        ("+a +b +a -b", ["a"]),
+    ],
+)
+def test_before_is_a_question_about_service(events, before):
+    assert served_before(history(events)) == before
+
+
+def test_rolling_back_twice_goes_on_backwards_and_then_ends(churn_lab, lab):
+    train(lab, forest=SMALL, gate_f1=0.0, tolerance=1.0)
+    first, second, _ = names(lab)
+    assert churn_lab("rollback", "--workspace", lab.root, "--why", "test")[0] == 0
+    assert current_model(lab) == second and read_history(lab)[-1]["why"] == "test"
+    assert churn_lab("rollback", "--workspace", lab.root)[0] == 0
+    assert current_model(lab) == first
+    code, _, error = churn_lab("rollback", "--workspace", lab.root)
+    assert code == 1 and "Expected a model that served before this one, found none" in error
+    code, out, _ = churn_lab("rollback", "--workspace", lab.root, "--to", names(lab)[2], "--json")
+    assert code == 0 and json.loads(out)["to"] == current_model(lab) == names(lab)[2]
+
+
+def test_a_refused_model_is_no_target_unless_forced(churn_lab, lab):
+    refused = train(lab, forest=SMALL, gate_f1=1.0)["model_file"]
+    code, _, error = churn_lab("rollback", "--workspace", lab.root, "--to", refused)
+    assert code == 1 and "which the gate refused" in error and current_model(lab) == names(lab)[1]
+    assert churn_lab("rollback", "--workspace", lab.root, "--to", refused, "--force")[0] == 0
+    assert current_model(lab) == refused and "forced" in read_history(lab)[-1]["why"]
+
+
+def test_a_damaged_model_is_skipped_or_named(lab):
+    train(lab, forest=SMALL, gate_f1=0.0, tolerance=1.0)
+    first, second, third = names(lab)
+    content = bytearray((lab.models / second).read_bytes())
+    content[100] ^= 1
+    (lab.models / second).write_bytes(content)
+    with pytest.raises(LabError, match=f"{second} with SHA-256"):
+        rollback(lab, to=second)
+    assert current_model(lab) == third
+    result = rollback(lab)
+    assert result["to"] == current_model(lab) == first and second in result["skipped"]
+
+
+def test_the_list_says_what_can_be_restored_and_why_not(churn_lab, lab):
+    refused = train(lab, forest=SMALL, gate_f1=1.0)["model_file"]
+    (lab.models / names(lab)[0]).unlink()
+    rows = {row["model_file"]: row["why_not"] for row in list_targets(lab)}
+    assert "no such file" in rows[names(lab)[0]]
+    assert rows[names(lab)[1]] == "in service" and rows[refused] == "the gate refused it"
+    before = snapshot(lab.root)
+    code, out, _ = churn_lab("rollback", "--list", "--workspace", lab.root)
+    assert code == 0 and "the gate refused it" in out and snapshot(lab.root) == before
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc/passwd", "churn_model_v9_20200101_000000.joblib", "a\0b", ""])
+def test_a_name_that_is_no_version_changes_nothing(lab, name):
+    before = snapshot(lab.root)
+    with pytest.raises(LabError):
+        promote(lab, name)
+    assert snapshot(lab.root) == before
+
+
+def test_the_drift_reference_follows_the_model(lab):
+    from churn_lab.monitor_drift import read_reference
+
+    rollback(lab)
+    assert read_reference(lab, current_model(lab))["rows"] == read_metadata(lab)[0]["rows"]["train"]

@@ -1,0 +1,172 @@
+"""Training, the gate, champion and challenger, and how the model behaves."""
+
+import json
+
+import numpy as np
+import onnxruntime
+import pandas as pd
+import pytest
+from conftest import snapshot
+
+from churn_lab.evaluate import split_rows
+from churn_lab.generate_data import generate
+from churn_lab.prepare_data import prepare, read_contract, read_processed
+from churn_lab.registry import current_model, load_pipeline, open_model, read_metadata
+from churn_lab.train import Forest, check_conversion, compare_f1, convert_to_onnx, pass_gate, train
+from churn_lab.workspace import LabError
+
+BASELINE = {"baseline": "always churn", "f1": 0.43}
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory):
+    """The lab as the course runs it: 5,000 customers, default settings."""
+    from churn_lab.workspace import Workspace, create_workspace
+
+    lab = Workspace(tmp_path_factory.mktemp("full"))
+    create_workspace(lab.root)
+    generate(lab)
+    prepare(lab)
+    train(lab)
+    return lab
+
+
+def test_the_forest_reaches_the_courses_figures(full):
+    metrics = read_metadata(full)[0]["metrics"]
+    assert 0.62 <= metrics["f1"] <= 0.72 and 0.82 <= metrics["roc_auc"] <= 0.90
+
+
+def test_the_real_data_reaches_its_figures(empty_lab, telco):
+    prepare(empty_lab, telco, "Churn", identifier="customerID")
+    metrics = train(empty_lab)["metrics"]
+    assert metrics["roc_auc"] >= 0.83 and metrics["f1"] >= 0.60
+
+
+def test_behaviour_more_complaints_never_lower_and_region_changes_little(full):
+    model, contract = open_model(full, current_model(full)), read_contract(full)
+    rows = split_rows(read_processed(full, contract), "churn").test
+    plain = model.probability(rows)
+    for more in (1, 2, 3):
+        raised = model.probability(rows.assign(num_complaints=rows["num_complaints"] + more))
+        assert (raised - plain).mean() > 0.05
+    moved = [model.probability(rows.assign(region=region)).mean() for region in ("NA", "EU", "AF", "AS")]
+    assert max(moved) - min(moved) < 0.05
+
+
+def test_the_served_model_answers_as_scikit_learn_does(full, empty_lab, telco):
+    prepare(empty_lab, telco, "Churn", identifier="customerID")
+    train(empty_lab, forest=Forest(n_estimators=20))
+    for lab in (full, empty_lab):
+        contract = read_contract(lab)
+        rows = read_processed(lab, contract)
+        served = open_model(lab, current_model(lab))
+        expected = load_pipeline(lab).predict_proba(rows[contract.names])[:, 1]
+        assert np.abs(served.probability(rows) - expected).max() <= 1e-5
+        one = rows[contract.names].iloc[7].to_dict()
+        assert served.probability_of(one) == pytest.approx(expected[7], abs=1e-5)
+
+
+def test_a_served_model_that_answers_otherwise_is_not_registered(full):
+    contract = read_contract(full)
+    rows, pipeline = read_processed(full, contract), load_pipeline(full)
+    other = load_pipeline(full)
+    other["forest"].estimators_ = other["forest"].estimators_[:3]
+    with pytest.raises(LabError, match="ONNX within 1e-05 of scikit-learn"):
+        check_conversion(pipeline, convert_to_onnx(other, contract), contract, rows)
+
+
+def test_the_same_data_and_seed_give_the_same_figures(lab):
+    first, second = (train(lab, forest=Forest(n_estimators=30), tolerance=1.0) for _ in range(2))
+    assert first["metrics"] == second["metrics"] and first["threshold"] == second["threshold"]
+    assert second["version"] == first["version"] + 1
+
+
+def test_an_entry_says_all_that_is_needed_to_repeat_it(trained):
+    entry = read_metadata(trained)[0]
+    assert {
+        *("model_file", "version", "trained_at_utc", "data_file", "seed", "metrics", "gate_f1", "passed_gate"),
+        *("parameters", "threshold", "rows", "data_sha256", "joblib_sha256", "onnx_sha256", "libraries", "contract"),
+    } <= entry.keys()
+    assert sum(entry["rows"].values()) == 2000 and len(entry["data_sha256"]) == 64
+    assert (trained.models / entry["model_file"]).with_suffix(".onnx").is_file()
+    reference = json.loads(trained.train_stats.read_text())[entry["model_file"]]
+    assert reference["rows"] == entry["rows"]["train"] and reference["features"]["region"]["counts"]["NA"] > 0
+
+
+@pytest.mark.parametrize(
+    ("f1", "comparison", "passed"),
+    [
+        (0.66, {}, [True, True]),
+        (0.54, {}, [False, True]),
+        (0.55, {"champion_f1": 0.57}, [True, True, True]),
+        (0.60, {"champion_f1": 0.63}, [True, True, False]),
+    ],
+)
+def test_the_gate_asks_for_enough_for_more_than_nothing_and_for_no_step_back(f1, comparison, passed):
+    assert [check["passed"] for check in pass_gate(f1, 0.55, BASELINE, comparison)] == passed
+    assert [check["passed"] for check in pass_gate(0.40, 0.30, BASELINE, {})] == [True, False]
+
+
+def test_a_refused_model_is_recorded_and_not_served(churn_lab, lab):
+    before = current_model(lab)
+    code, out, _ = churn_lab("train", "--workspace", lab.root, "--gate-f1", "0.97", "--n-estimators", "10")
+    assert code == 5 and "refused" in out and current_model(lab) == before
+    entry = read_metadata(lab)[-1]
+    assert entry["passed_gate"] is False and entry["gate"][0]["limit"] == 0.97
+
+
+def test_champion_and_challenger_are_compared_on_the_same_rows(lab):
+    entry = train(lab, forest=Forest(n_estimators=30), tolerance=1.0)
+    comparison = entry["comparison"]
+    assert comparison["champion"] == read_metadata(lab)[1]["model_file"]
+    assert comparison["difference"] == pytest.approx(entry["metrics"]["f1"] - comparison["champion_f1"], abs=2e-4)
+    assert comparison["interval"][0] <= comparison["difference"] <= comparison["interval"][1]
+
+
+def test_the_bootstrap_interval_is_that_of_drawing_rows_again():
+    rng = np.random.default_rng(3)
+    truth = rng.random(500) < 0.3
+    good, bad = truth ^ (rng.random(500) < 0.1), truth ^ (rng.random(500) < 0.3)
+    difference, low, high = compare_f1(truth, good, bad)
+
+    def f1(rows, said):
+        return 2 * (said[rows] & truth[rows]).sum() / (said[rows].sum() + truth[rows].sum())
+
+    drawn = [rng.integers(0, 500, 500) for _ in range(2000)]
+    redrawn = np.quantile([f1(rows, good) - f1(rows, bad) for rows in drawn], [0.025, 0.975])
+    assert difference == pytest.approx(f1(np.arange(500), good) - f1(np.arange(500), bad), abs=1e-4)
+    assert [low, high] == pytest.approx(redrawn, abs=0.02)
+
+
+def test_a_damaged_champion_does_not_block_its_successor(lab):
+    (lab.models / current_model(lab)).with_suffix(".onnx").write_bytes(b"gone")
+    entry = train(lab, forest=Forest(n_estimators=30), gate_f1=0.4)
+    assert "cannot be loaded" in entry["comparison"]["why"] and current_model(lab) == entry["model_file"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--max-features", "many"], "settings that RandomForestClassifier accepts"),
+        (["--class-weight", "heavy"], "settings that RandomForestClassifier accepts"),
+    ],
+)
+def test_settings_that_the_forest_does_not_know_change_nothing(churn_lab, lab, options, message):
+    before = snapshot(lab.root)
+    code, _, error = churn_lab("train", "--workspace", lab.root, *options)
+    assert code == 1 and message in error and snapshot(lab.root) == before
+
+
+def test_too_few_rows_and_missing_steps_name_the_command(churn_lab, empty_lab):
+    assert "Next: churn-lab prepare" in churn_lab("train", "--workspace", empty_lab.root)[2]
+    assert "Next: churn-lab generate" in churn_lab("prepare", "--workspace", empty_lab.root)[2]
+    generate(empty_lab, rows=12, seed=3)
+    churn_lab("prepare", "--workspace", empty_lab.root, "--min-distinct", "1")
+    code, _, error = churn_lab("train", "--workspace", empty_lab.root)
+    assert code == 1 and "at least 10 prepared rows of each class" in error and not list(empty_lab.models.iterdir())
+
+
+def test_the_onnx_file_holds_no_python(trained):
+    path = (trained.models / current_model(trained)).with_suffix(".onnx")
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    assert [i.name for i in session.get_inputs()] == pd.Index(read_contract(trained).names).tolist()
