@@ -346,7 +346,7 @@ def check_revert(lab: Lab) -> str:
                   f"git reset --hard {revert.oid[:7]}~1, then git revert {bad.oid[:7]}")
     _fail(expected, "the change gone without a commit that reverts it", "git revert the bad commit")
 
-# %% ../nbs/10c_git_checks.ipynb #383f84aa
+# %% ../nbs/10c_git_checks.ipynb #649eadca
 def _was_moved(lab: Lab, commit: Snapshot, copies: list[Snapshot]) -> bool:
     "Whether a commit was made elsewhere and rebased to where it is, not copied."
     parent, others = commit.parents[0], set(lab.others.values())
@@ -354,7 +354,8 @@ def _was_moved(lab: Lab, commit: Snapshot, copies: list[Snapshot]) -> bool:
     if kept and not others & lab.after(commit.oid):
         return False
     moved = (one.parents[0] != parent and parent in lab.after(one.parents[0]) for one in copies if one not in kept)
-    return any(moved) or commit.authored < lab.commits[parent].committed
+    fresh = any(oid == commit.oid and word.startswith("commit") for log in lab.reflogs.values() for oid, word in log)
+    return any(moved) or (not fresh and commit.authored < lab.commits[parent].committed)
 
 
 def _before_rebase(lab: Lab, commit: Snapshot, copies: list[Snapshot]) -> str | None:

@@ -124,7 +124,7 @@ def layout_graph(
         rows.append(Row(commit, lane, joins, [take(parent) for parent in commit.parents[1:]], busy))
     return rows
 
-# %% ../nbs/10a_git_graph.ipynb #dd2b857d
+# %% ../nbs/10a_git_graph.ipynb #471368cf
 def _bend(row: Row, ends: list[int], corner: str) -> str:
     "The line between two rows, where `ends` meet the commit's lane."
     width = max((row.lane, *ends, *row.busy)) + 1
@@ -135,7 +135,8 @@ def _bend(row: Row, ends: list[int], corner: str) -> str:
         if n == row.lane:
             cell = "├" if high > n else "┤"
         elif n in ends:
-            cell = corner if n > row.lane else {"╮": "╭", "╯": "╰"}[corner]
+            between = {"╮": "┬", "╯": "┴"} if low < n < high else {"╮": "╭", "╯": "╰"} if n < row.lane else {}
+            cell = between.get(corner, corner)
         elif low < n < high:
             cell = "┼" if cell == "│" else "─"
         line += cell + ("─" if low <= n < high else " ")
@@ -172,7 +173,7 @@ def _svg(width: float, height: float, body: str, label: str) -> str:
 def _text(x: float, y: float, words: str, style: str = 'fill="#222"') -> str:
     return f'<text x="{x:g}" y="{y:g}" {style}>{escape(words)}</text>'
 
-# %% ../nbs/10a_git_graph.ipynb #fee55901
+# %% ../nbs/10a_git_graph.ipynb #2e4471b0
 def _edges(rows: list[Row], x: float, y: float) -> str:
     "A line from each commit to each of its parents; one that leaves the picture ends below it."
     place = {row.commit.oid: (n, row.lane) for n, row in enumerate(rows)}
@@ -182,7 +183,7 @@ def _edges(rows: list[Row], x: float, y: float) -> str:
             below, lane = place.get(parent, (len(rows) - 0.4, row.lane))
             x1, y1, x2, y2 = x + row.lane * _LANE, y + n * _STEP, x + lane * _LANE, y + below * _STEP
             colour = _COLOURS[max(row.lane, lane) % len(_COLOURS)]
-            bend = y1 + _STEP if lane > row.lane else y2 - _STEP
+            bend = y1 + _STEP if lane > row.lane else max(y1, y2 - _STEP)
             middle = f"L{x2:g},{bend:g}" if lane > row.lane else f"L{x1:g},{bend:g}"
             parts.append(f'<path d="M{x1:g},{y1:g} {middle} L{x2:g},{y2:g}" fill="none" stroke="{colour}" stroke-width="2"/>')
     return "".join(parts)

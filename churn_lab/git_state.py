@@ -207,7 +207,7 @@ def read_objects(repo: "Repository", oids: Iterable[str]) -> dict[str, bytes]:
             at += size + 1
     return found
 
-# %% ../nbs/10b_git_state.ipynb #0cb09e7e
+# %% ../nbs/10b_git_state.ipynb #efd5eacf
 def find_objects(repo: "Repository", names: Iterable[str]) -> dict[str, str]:
     "`tree:path` -> the id of what is there, in one command; what is not there, or is larger than 1 MB, is left out."
     wanted = list(dict.fromkeys(names))
@@ -220,10 +220,20 @@ def find_objects(repo: "Repository", names: Iterable[str]) -> dict[str, str]:
 
 
 def read_commits(repo: "Repository") -> dict[str, Snapshot]:
-    "All commits in the object store, reachable or not."
-    listed = ask_git(repo, "cat-file", "--batch-all-objects", "--batch-check=%(objecttype) %(objectname)", "--buffer")
-    oids = [line[7:].decode() for line in listed.splitlines() if line.startswith(b"commit ")]
-    return {oid: _snapshot(oid, body) for oid, body in read_objects(repo, oids).items()}
+    "All commits in the object store, reachable or not; `LabError` if one is damaged or missing."
+    listed = ask_git(repo, "cat-file", "--batch-all-objects", "--batch-check=%(objecttype) %(objectname)", "--buffer").splitlines()
+    try:
+        oids = [line[7:].decode() for line in listed if line.startswith(b"commit ")]
+        commits = {oid: _snapshot(oid, body) for oid, body in read_objects(repo, oids).items()}
+        broken = [line.split()[0].decode() for line in listed if line.endswith(b" missing")]
+    except (KeyError, ValueError, IndexError):
+        commits, broken = {}, ["a commit"]
+    if not (repo.common_dir / "shallow").exists():
+        broken += [parent for commit in commits.values() for parent in commit.parents if parent not in commits]
+    if broken:
+        found = f"{broken[0][:12]} damaged or missing"
+        raise LabError("all objects of the repository", found, "git fsck; then clone it again, or churn-lab git reset STEP --into NEW")
+    return commits
 
 # %% ../nbs/10b_git_state.ipynb #bb2c37b8
 def read_paths(repo: "Repository", commits: dict[str, Snapshot]) -> dict[str, dict[str, str]]:

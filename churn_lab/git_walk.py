@@ -32,7 +32,7 @@ GATE_62, GATE_50 = (TRAIN, "gate_f1 = 0.55", "gate_f1 = 0.62"), (TRAIN, "gate_f1
 LAST_N = (DRIFT, "last_n = 200", "last_n = 500")
 SOLVED = (TRAIN, "<<<<<<< HEAD\ngate_f1 = 0.5\n=======\ngate_f1 = 0.62\n>>>>>>> experiment/strict-gate\n", "gate_f1 = 0.60\n")
 
-# %% ../nbs/10d_git_walk.ipynb #238d339b
+# %% ../nbs/10d_git_walk.ipynb #4efbc113
 WALK: dict[int, list[Action]] = {
     1: ["init"],
     2: [(".gitignore", "logs/\n", "logs/\nregistry/\n"), "add .gitignore src", "commit -m 'Start the project'"],
@@ -43,7 +43,7 @@ WALK: dict[int, list[Action]] = {
     6: ["switch -c experiment/strict-gate", GATE_62, "commit -a -m 'Try a strict gate'", "switch main", GATE_50,
         "commit -a -m 'Let more models pass the gate'", "!merge experiment/strict-gate", SOLVED, "add src/train.py",
         "commit -m 'Settle the gate at 0.60'"],
-    7: [ADD_TODO, "stash", "check", "stash pop", "check", "commit -a -m 'Note what rollback still needs'"],
+    7: [ADD_TODO, "stash", "stash list", "check", "stash pop", "check", "commit -a -m 'Note what rollback still needs'"],
     8: [(TRIAL, "one line\n"), "add experiments", "commit -m 'Try a reset'", "reset --soft HEAD~1", "check",
         "commit -m 'Try a reset'", "reset --mixed HEAD~1", "check", "add experiments", "commit -m 'Try a reset'",
         "reset --hard HEAD~1", "check"],

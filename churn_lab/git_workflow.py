@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['git_environment', 'run_git', 'Git']
 
-# %% ../nbs/10_git_workflow.ipynb #037cde15
+# %% ../nbs/10_git_workflow.ipynb #44ab56c2
 import os
 import re
 import shlex
 import subprocess
 from pathlib import Path
 
-from .workspace import LabError, Workspace, create_workspace
+from .workspace import LabError
 
 # %% ../nbs/10_git_workflow.ipynb #0d137cc1
 def git_environment(**extra: str) -> dict[str, str]:
@@ -69,7 +69,10 @@ def run_git(
         found = f"git {arguments[0]} still running after {timeout:g} s"
         raise LabError("an answer from git", found, "look for a lock or a slow disk, then try again") from None
 
-# %% ../nbs/10_git_workflow.ipynb #b1a3b157
+# %% ../nbs/10_git_workflow.ipynb #b89131fd
+_COMMITTING = {"commit", "merge", "rebase", "revert", "cherry-pick", "stash"}
+
+
 class Git:
     "Git in one folder, with an author and a clock of its own, so that the same commands give the same commit ids."
 
@@ -83,7 +86,7 @@ class Git:
 
     def __call__(self, command: str, ok: bool = True) -> str:
         "What `git command` prints; `LabError` if it fails, unless `ok` is False."
-        self.seconds += 60
+        self.seconds += 60 if command.split()[0] in _COMMITTING else 0
         who, when = self.author, f"{self.seconds} +0000"
         names = {f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER")
                  for key, value in (("NAME", who), ("EMAIL", "ada@example.com"), ("DATE", when))}
@@ -91,4 +94,5 @@ class Git:
         text = (done.stdout + done.stderr).decode(errors="replace")
         if ok and done.returncode:
             raise LabError(f"git {command} to work", text.strip() or f"exit code {done.returncode}", "git status")
-        return text.replace(str(self.folder.resolve()), self.folder.name)
+        text = re.sub(r"[^\n]*\r(?!\n)|\x1b\[K", "", text)  # a progress bar overwrites itself; keep its last word
+        return text.replace(self.folder.resolve().as_posix(), self.folder.name)
