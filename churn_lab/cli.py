@@ -264,7 +264,9 @@ def serve(
     host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen at; 0 takes a free one.")] = 8000,
     workers: Annotated[int, typer.Option(min=1, help="Processes that answer.")] = 1,
-    no_auth: Annotated[bool, typer.Option("--no-auth", help="Answer other machines without CHURN_LAB_API_KEY.")] = False,
+    no_auth: Annotated[
+        bool, typer.Option("--no-auth", help="Answer other machines without CHURN_LAB_API_KEY.")
+    ] = False,
     workspace: WorkspaceOption = None,
 ) -> None:
     """Serve the model in service over HTTP, with a page to try it."""
@@ -303,6 +305,44 @@ def byte_bar(name: str) -> Iterator[Callable[[int, float], None]]:
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(name, total=1.0)
         yield lambda rows, share: progress.update(task, completed=share, description=f"{name}: {rows:,} rows")
+
+
+@registry_app.command("repair")
+def registry_repair(
+    yes: Annotated[bool, typer.Option("--yes", help="Do it without asking.")] = False,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make lost or damaged registry files again from models/, after showing what would be done."""
+    from churn_lab.registry_repair import plan_repair, repair
+
+    lab = find_workspace(workspace)
+    plan = plan_repair(lab)
+    if as_json:
+        show_json({"steps": plan.steps, "problems": plan.problems})
+    else:
+        print(*(plan.steps or ["nothing to repair"]), sep="\n")
+        for problem in plan.problems:
+            print(f"cannot be mended: {problem}", file=sys.stderr)
+    if plan.steps:
+        if not yes and not (sys.stdin.isatty() and typer.confirm("Do this?")):
+            raise LabError(
+                "your word for these repairs", "none, and nothing was changed", "churn-lab registry repair --yes"
+            )
+        repair(lab)
+
+
+@registry_app.command("prune")
+def registry_prune(
+    keep: Annotated[int, typer.Option(help="How many of the newest versions keep their files.")],
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove old model files, never those in service or next to be rolled back to."""
+    from churn_lab.registry_repair import prune
+
+    removed = prune(find_workspace(workspace), keep)
+    show_json(removed) if as_json else print(*(removed or ["nothing to remove"]), sep="\n")
 
 
 @app.command()
@@ -486,7 +526,9 @@ def git_graph(
 def drift(
     z_threshold: Annotated[float, typer.Option(help="How far a mean may stray, in standard errors.")] = 2.5,
     last_n: Annotated[int, typer.Option(help="How many of the latest predictions to look at.")] = 200,
-    since: Annotated[str | None, typer.Option(help="All from then on: 90m, 24h, 7d, or 2026-01-31T12:00 (UTC).")] = None,
+    since: Annotated[
+        str | None, typer.Option(help="All from then on: 90m, 24h, 7d, or 2026-01-31T12:00 (UTC).")
+    ] = None,
     all_lines: Annotated[bool, typer.Option("--all", help="All predictions in the logs.")] = False,
     any_model: Annotated[bool, typer.Option(help="Also predictions of models that are not in service.")] = False,
     workspace: WorkspaceOption = None,

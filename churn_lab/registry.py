@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['MODEL_FILE', 'model_path', 'read_metadata', 'find_entry', 'list_versions', 'current_model', 'check_hash',
-           'model_inputs', 'ServingModel', 'open_model', 'load_pipeline', 'read_history', 'registry_lock', 'register',
-           'promote', 'plot_versions']
+           'model_inputs', 'ServingModel', 'open_model', 'open_entry', 'load_pipeline', 'record', 'read_history',
+           'registry_lock', 'register', 'promote', 'plot_versions']
 
 # %% ../nbs/06_registry.ipynb #8c093233
 import getpass
@@ -170,15 +170,19 @@ class ServingModel:
             inputs[name] = known[text] if text in known else np.array([[text]], object)
         return inputs
 
-# %% ../nbs/06_registry.ipynb #24bbbbdd
+# %% ../nbs/06_registry.ipynb #7f7fe8ab
 def open_model(
     lab: Workspace,
     model_file: str,  # a registered version
     threads: int = 1,  # for one answer
 ) -> ServingModel:
     "Hash, load and probe a version; `LabError` if it is not what was registered."
-    entry = find_entry(lab, model_file)
-    path = model_path(lab, model_file, ".onnx")
+    return open_entry(lab, find_entry(lab, model_file), threads)
+
+
+def open_entry(lab: Workspace, entry: dict[str, Any], threads: int = 1) -> ServingModel:
+    "`open_model` for an entry that is at hand."
+    path = model_path(lab, entry["model_file"], ".onnx")
     onnx = path.read_bytes()
     if (found := sha256(onnx).hexdigest()) != entry["onnx_sha256"]:
         check_hash(path, entry["onnx_sha256"])
@@ -191,7 +195,7 @@ def open_model(
     except Exception as error:  # onnxruntime raises classes of its own
         raise LabError(f"a model in models/{path.name}", str(error)[:200], "churn-lab rollback") from error
     if abs(answer - entry["probe"]["probability"]) > 1e-5:
-        expected = f"{entry['probe']['probability']:.6f} for the probe row of {model_file}"
+        expected = f"{entry['probe']['probability']:.6f} for the probe row of {path.name}"
         raise LabError(expected, f"{answer:.6f}", "churn-lab rollback to another version")
     return model
 
@@ -211,7 +215,7 @@ def load_pipeline(lab: Workspace, model_file: str | None = None):
         raise LabError(f"scikit-learn {made_with}, which made {path.name}", f"scikit-learn {here}", next_step)
     return joblib.load(path)
 
-# %% ../nbs/06_registry.ipynb #7eb4ad67
+# %% ../nbs/06_registry.ipynb #d211818e
 def _git_commit(root: Path) -> str | None:
     "The commit that the project's own repository is at, if it is one."
     head = root / ".git" / "HEAD"
@@ -222,7 +226,8 @@ def _git_commit(root: Path) -> str | None:
         return None
 
 
-def _record(lab: Workspace, action: str, source: str | None, target: str | None, why: str) -> None:
+def record(lab: Workspace, action: str, source: str | None, target: str | None, why: str) -> None:
+    "Add a line to the history; call it while holding the registry's lock."
     event = {
         "ts": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         "action": action,
@@ -233,14 +238,13 @@ def _record(lab: Workspace, action: str, source: str | None, target: str | None,
         "host": socket.gethostname(),
         "git_commit": _git_commit(lab.root),
     }
-    line = (json.dumps(event, ensure_ascii=False) + "\n").encode()
-    with name_os_errors(lab.history):
-        handle = os.open(lab.history, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        try:
-            os.write(handle, line)
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+    line = json.dumps(event, ensure_ascii=False) + "\n"
+    with name_os_errors(lab.history), lab.history.open("ab+") as f:
+        if f.tell() and (f.seek(-1, os.SEEK_END), f.read(1))[1] != b"\n":
+            line = "\n" + line  # whoever wrote last was cut short
+        f.write(line.encode())
+        f.flush()
+        os.fsync(f.fileno())
 
 # %% ../nbs/06_registry.ipynb #bd11e3b5
 def read_history(lab: Workspace) -> list[dict[str, Any]]:
@@ -253,7 +257,7 @@ def read_history(lab: Workspace) -> list[dict[str, Any]]:
             continue
     return [event for event in events if isinstance(event, dict) and "action" in event]
 
-# %% ../nbs/06_registry.ipynb #2199b518
+# %% ../nbs/06_registry.ipynb #7168f9e4
 @contextmanager
 def registry_lock(lab: Workspace, timeout: float = 60):  # seconds
     "Hold the registry for writing; whoever was killed while holding it has left nothing behind."
@@ -279,7 +283,7 @@ def _clear_debris(lab: Workspace) -> None:
     if served.exists():
         name, last = served.read_text(encoding="utf-8", errors="replace").strip(), events[-1]["to"] if events else None
         if name != last and MODEL_FILE.fullmatch(name):
-            _record(lab, "recover", last, name, "the pointer was switched and its line in the history is missing")
+            record(lab, "recover", last, name, "the pointer was switched and its line in the history is missing")
 
 # %% ../nbs/06_registry.ipynb #0c527477
 def _embed(onnx: bytes, entry: dict[str, Any], reference: dict[str, Any]) -> bytes:
@@ -297,7 +301,7 @@ def _next_name(lab: Workspace, entries: list[dict[str, Any]], now: datetime) -> 
     version = max(taken, default=0) + 1
     return version, f"churn_model_v{version}_{now:%Y%m%d_%H%M%S}.joblib"
 
-# %% ../nbs/06_registry.ipynb #4c87d887
+# %% ../nbs/06_registry.ipynb #552bb0a7
 def register(
     lab: Workspace,
     pipeline: bytes,  # the joblib file's content
@@ -318,10 +322,10 @@ def register(
         write_atomic(lab.models / (name.removesuffix(".joblib") + ".onnx"), onnx)
         write_json(lab.train_stats, {**references, name: reference})
         write_json(lab.metadata, [*entries, entry])
-        _record(lab, "register" if entry["passed_gate"] else "refuse", None, name, why)
+        record(lab, "register" if entry["passed_gate"] else "refuse", None, name, why)
     return entry
 
-# %% ../nbs/06_registry.ipynb #34611bb2
+# %% ../nbs/06_registry.ipynb #af671a93
 def promote(
     lab: Workspace,
     model_file: str,  # a registered version
@@ -339,7 +343,7 @@ def promote(
         open_model(lab, model_file)
         before = lab.current_model.read_text(encoding="utf-8").strip() if lab.current_model.exists() else None
         write_atomic(lab.current_model, model_file + "\n")
-        _record(lab, action, before, model_file, why + " (forced: the gate refused it)" * (not entry["passed_gate"]))
+        record(lab, action, before, model_file, why + " (forced: the gate refused it)" * (not entry["passed_gate"]))
     return before
 
 # %% ../nbs/06_registry.ipynb #04d52fa7

@@ -1,0 +1,96 @@
+"""Headless runs: parameters checked first, a report at the end, runs that do not disturb each other."""
+
+import json
+import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from conftest import snapshot
+
+from churn_lab.course import catch_up, check_parameters, find_notebooks, run
+from churn_lab.registry import current_model, read_metadata
+from churn_lab.workspace import LabError, Workspace, read_csv
+
+
+def test_the_whole_lab_runs_into_a_report_that_needs_no_network(tmp_path):
+    lab, seen = Workspace(tmp_path / "lab"), []
+    result = run(
+        lab.root, {"rows": 1500, "gate_f1": 0.5}, on_cell=lambda path, cell, cells: seen.append((path.stem, cell))
+    )
+    assert result["ok"], result["failure"]
+    figures = result["figures"]
+    assert figures["rows"] == 1500 and figures["current_model"] == current_model(lab)
+    assert figures["f1"] == read_metadata(lab)[0]["metrics"]["f1"] > 0.5
+    assert "drift" in figures and "_v1_" in figures["rollback"].split(" to ")[1]
+    assert {stem for stem, _ in seen} == {step["title"] for step in result["steps"]}
+    report = Path(result["report"])
+    assert report.parent.parent == lab.runs and report.name == "report.html"
+    links = re.findall(r'href="([^"]+)"', report.read_text(encoding="utf-8"))
+    assert len(links) == len(result["steps"]) and all((report.parent / link).is_file() for link in links)
+    for page in report.parent.glob("*.html"):
+        assert not re.search(
+            r'<(script|link|img|iframe)[^>]+(src|href)="(https?:)?//', page.read_text(encoding="utf-8")
+        )
+
+
+def test_a_failing_cell_is_named_and_later_steps_are_not_run(churn_lab, tmp_path):
+    path = tmp_path / "own.csv"
+    path.write_text("age,left\n31,yes\n47,no\n")
+    arguments = ["--raw", path, "--target", "gone", "--only", "04", "--only", "05a", "--workspace", tmp_path / "lab"]
+    code, out, error = churn_lab("run", *arguments, "--json")
+    result = json.loads(out)
+    assert code == 1 and [step["state"] for step in result["steps"]] == ["failed", "not run"]
+    assert "04_prepare_data.ipynb, cell " in error and "Expected a column 'gone', found age, left." in error
+    report = Path(result["report"]).read_text(encoding="utf-8")
+    assert "stopped" in report and "not run" in report and "Expected a column &#39;gone&#39;" in report
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["-p", "gate_fi=0.6"], "a parameter of these notebooks, found gate_fi"),
+        (["-p", "rows=many"], "rows to be of type int"),
+        (["-p", "rows=1.5"], "rows to be of type int"),
+        (["-p", "rows"], "a parameter as name=value"),
+        (["--only", "99"], "the number of a notebook, found 99"),
+        (["--from", "x"], "the number of a notebook, found x"),
+        (["--only", "06", "--raw", "x.csv"], "a parameter of these notebooks, found raw"),
+    ],
+)
+def test_what_no_notebook_has_is_refused_before_anything_runs(churn_lab, tmp_path, options, message):
+    code, _, error = churn_lab("run", *options, "--workspace", tmp_path / "lab")
+    assert code == 1 and message in error and "\nNext: " in error and not (tmp_path / "lab").exists()
+
+
+def test_parameters_take_the_type_of_their_defaults():
+    notebooks = find_notebooks()
+    given = check_parameters(notebooks, {"rows": "70", "gate_f1": "1", "raw": "12"})
+    values = {name: value for values in given.values() for name, value in values.items()}
+    assert values["rows"] == 70 and isinstance(values["gate_f1"], float) and values["raw"] == "12"
+
+
+def test_two_runs_at_once_do_not_disturb_each_other(tmp_path):
+    def one(seed: int, folder: str) -> dict:
+        return run(tmp_path / folder, {"rows": 200 + seed, "seed": seed}, only=["03", "04"])
+
+    with ThreadPoolExecutor(3) as pool:
+        results = list(pool.map(one, [1, 2, 3], ["a", "b", "b"]))
+    assert all(result["ok"] for result in results)
+    assert [result["figures"]["rows"] for result in results] == [201, 202, 203]
+    assert len({result["report"] for result in results}) == 3
+    assert len(read_csv(tmp_path / "a" / "data" / "raw.csv")) == 201
+
+
+def test_catching_up_never_touches_what_is_there(lab):
+    lab.processed.unlink()
+    before = snapshot(lab.root)
+    catch_up("09", str(lab.root))
+    after = snapshot(lab.root)
+    assert set(after) - set(before) == {"data/processed.csv"}
+    assert all(after[name] == content for name, content in before.items() if name != "data/contract.json")
+
+
+def test_without_the_course_the_message_says_where_it_is(tmp_path):
+    with pytest.raises(LabError, match="the course's notebooks in nbs/"):
+        find_notebooks(tmp_path)
