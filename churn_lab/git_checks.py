@@ -194,7 +194,7 @@ def _is_conflict(lab: Lab, merge: Snapshot) -> bool:
     base = run_git(lab.folder, "merge-base", *merge.parents[:2]).stdout.decode().strip()
     return lab.setting(base, "gate_f1") not in sides
 
-# %% ../nbs/10c_git_checks.ipynb #fcab700e
+# %% ../nbs/10c_git_checks.ipynb #e38d3077
 def check_conflict(lab: Lab) -> str:
     "Git step 6: a merge joined 0.50 and 0.62, and the main branch came out of it with 0.60."
     expected = "a merge of gate_f1 = 0.50 and gate_f1 = 0.62 that ends with 0.60"
@@ -210,7 +210,7 @@ def check_conflict(lab: Lab) -> str:
         _fail(expected, f"the merge with gate_f1 = {now}", "set gate_f1 = 0.60 in src/train.py and commit")
     _fail(expected, *_why_no_conflict(lab, now))
 
-
+# %% ../nbs/10c_git_checks.ipynb #bcf2a6c1
 def _why_no_conflict(lab: Lab, now: float | None) -> tuple[str, str]:
     "What is there instead of the merge, and what to do."
     if any(path == FILES["train"] for path in lab.unmerged):
@@ -269,12 +269,12 @@ def check_stash(lab: Lab) -> str:
         _fail(expected, "a TODO that was never stashed", "with the TODO uncommitted: git stash; git stash list; git stash pop")
     _fail(expected, "no TODO", "add a line # TODO: ... to src/rollback.py, then git stash")
 
-# %% ../nbs/10c_git_checks.ipynb #179e82b5
+# %% ../nbs/10c_git_checks.ipynb #131464b9
 def _same(one: bytes | None, two: bytes | None) -> bool:
     "Whether two versions of a file are equal but for line ends; None is a file that is not there."
     return (one is None) == (two is None) and (one or b"").replace(b"\r\n", b"\n") == (two or b"").replace(b"\r\n", b"\n")
 
-
+# %% ../nbs/10c_git_checks.ipynb #4c58b84f
 def reset_kind(lab: Lab) -> str | None:
     "Which reset has just happened, by the three trees: soft, mixed or hard; None if the branch did not go back."
     values = [oid for oid, _ in lab.reflogs.get(lab.here, [])][:2]
@@ -288,7 +288,7 @@ def reset_kind(lab: Lab) -> str | None:
         return "soft" if _same(index, left) else "mixed" if _same(index, now) else None
     return "hard" if _same(disk, now) and _same(index, now) else None
 
-
+# %% ../nbs/10c_git_checks.ipynb #22ea275a
 def check_reset(lab: Lab) -> str:
     "Git step 8: a commit of experiments/reset_test.txt was taken back softly, mixed and hard, each seen when it happened."
     if kind := reset_kind(lab):
@@ -399,7 +399,7 @@ def check_rebase(lab: Lab) -> str:
         problem = "the change, not committed", "git switch -c feature/drift-last-n; git commit -am 'Look at more predictions'"
     _fail(expected, *(problem or ("last_n = 200 on every branch", "git switch -c feature/drift-last-n; change last_n; commit")))
 
-# %% ../nbs/10c_git_checks.ipynb #83aea1bd
+# %% ../nbs/10c_git_checks.ipynb #afc131c8
 def _rebase_problem(lab: Lab, commit: Snapshot, tip: str, copies: list[Snapshot]) -> tuple[str, str] | None:
     "Why a branch is not a rebased one, and what to do; None if it is."
     undo = "git reset --hard to before the merge; on the branch: git rebase, with the main branch's name"
@@ -419,7 +419,7 @@ def _rebase_problem(lab: Lab, commit: Snapshot, tip: str, copies: list[Snapshot]
     lost = _lost_commit(lab, commit, tip, copies)
     return (f"a rebase that dropped a commit: {', '.join(lost)}", "git reset --hard ORIG_HEAD on the branch, and again") if lost else None
 
-
+# %% ../nbs/10c_git_checks.ipynb #f8256c72
 def _lost_commit(lab: Lab, commit: Snapshot, tip: str, copies: list[Snapshot]) -> list[str]:
     "The files that a rebase dropped a commit of; none if some commit of the new line has all that the old one had, also where later ones change it."
     old = _before_rebase(lab, commit, copies)
@@ -431,7 +431,7 @@ def _lost_commit(lab: Lab, commit: Snapshot, tip: str, copies: list[Snapshot]) -
     lost = [lost_by_rebase(lab, old, one) for one in line[:-21:-1]]
     return lost[-1] if all(lost) else []
 
-# %% ../nbs/10c_git_checks.ipynb #5771b796
+# %% ../nbs/10c_git_checks.ipynb #78b92d11
 @dataclass(frozen=True)
 class Step:
     "One of the ten."
@@ -440,7 +440,7 @@ class Step:
     check: Callable[[Lab], str]
     hints: tuple[str, str, str]
 
-
+# %% ../nbs/10c_git_checks.ipynb #b5519034
 STEPS = {
     1: Step("Start a repository", check_init, (
         "Git keeps everything about a project in one hidden folder. Which command makes it?",
@@ -462,6 +462,10 @@ STEPS = {
         "A merge is done from where you want the work to arrive.",
         "Switch to the main branch first, then name the other one.",
         "git switch main; git merge feature/api-request-id")),
+}
+
+# %% ../nbs/10c_git_checks.ipynb #5814dec1
+STEPS |= {
     6: Step("Settle a conflict", check_conflict, (
         "A conflict needs two commits that change one line differently, on two branches that parted before.",
         "gate_f1 is 0.62 on a branch and 0.50 on the main branch. Merge, open src/train.py, and look for the markers.",
@@ -511,7 +515,7 @@ def pending(lab: Lab) -> tuple[str, str] | None:
     "What is half-done in the repository, and how to end it."
     return next((words for name, words in _PENDING.items() if (lab.git_dir / name).exists()), None)
 
-# %% ../nbs/10c_git_checks.ipynb #a5a904f6
+# %% ../nbs/10c_git_checks.ipynb #1e0fa1f4
 def _result(number: int, lab: Lab | None, problem: LabError | None) -> Result:
     "One step's answer; what is half-done in the repository is said where a step fails."
     step = STEPS[number]
@@ -528,7 +532,7 @@ def _result(number: int, lab: Lab | None, problem: LabError | None) -> Result:
     except RecursionError:
         return Result(number, step.title, False, "a file too deeply nested to read", "code that a person can read", "simplify src/")
 
-
+# %% ../nbs/10c_git_checks.ipynb #fd4d75d0
 def check_repository(
     folder: str | os.PathLike,  # the student's project
     step: int | None = None,  # 1 to 10; None: all of them

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['FILES', 'TRIAL', 'GIVEN', 'parse_code', 'read_setting', 'gives_request_id', 'Snapshot', 'Repository', 'ask_git',
-           'read_objects', 'find_objects', 'read_commits', 'read_paths', 'read_refs', 'read_reflogs', 'State',
-           'History', 'Lab', 'find_main', 'read_memory', 'write_memory']
+           'read_objects', 'find_objects', 'read_commits', 'read_paths', 'read_refs', 'read_reflogs', 'Stored', 'State',
+           'Ancestry', 'History', 'Lab', 'find_main', 'read_memory', 'write_memory']
 
 # %% ../nbs/10b_git_state.ipynb #1cc033a1
 import ast
@@ -63,9 +63,9 @@ def _called(node: ast.expr, imports: dict[str, str]) -> str:
     head, _, tail = ast.unparse(node.func).partition(".")
     return f"{imports[head]}.{tail}".rstrip(".") if head in imports else ast.unparse(node.func)
 
-# %% ../nbs/10b_git_state.ipynb #a55b9a69
-class _IdReader:
-    "Follows the value of an expression through one module, as far as a request id goes."
+# %% ../nbs/10b_git_state.ipynb #5d451a8d
+class _UuidReader:
+    "Knows what the names of one module stand for, as far as a request id goes."
 
     def __init__(self, tree: ast.Module):
         self.imports = _imports(tree)
@@ -79,6 +79,17 @@ class _IdReader:
         node = local.get(node.id, node) if isinstance(node, ast.Name) else node
         return _called(node, self.imports) in _RANDOM
 
+    def is_stripped(self, node: ast.Call, local: dict[str, ast.expr]) -> bool:
+        "Whether the call is `str(uuid4()).replace('-', '')`."
+        inner = node.func.value if isinstance(node.func, ast.Attribute) and node.func.attr == "replace" else None
+        if not isinstance(inner, ast.Call) or [getattr(word, "value", None) for word in node.args] != ["-", ""]:
+            return False
+        return _called(inner, {}) == "str" and len(inner.args) == 1 and self.is_uuid(inner.args[0], local)
+
+# %% ../nbs/10b_git_state.ipynb #92f250ff
+class _IdReader(_UuidReader):
+    "Tells the functions that make request ids from those that do not."
+
     def is_hex(self, node: ast.expr | None, local: dict[str, ast.expr], depth: int = 4) -> bool:
         "Whether the expression is the text of a fresh id, without hyphens."
         if isinstance(node, ast.Name) and node.id in local and depth:
@@ -87,10 +98,8 @@ class _IdReader:
             return node.attr == "hex" and self.is_uuid(node.value, local)
         if not isinstance(node, ast.Call):
             return False
-        if isinstance(node.func, ast.Attribute) and node.func.attr == "replace" and isinstance(node.func.value, ast.Call):
-            inner = node.func.value
-            hyphens = [getattr(argument, "value", None) for argument in node.args] == ["-", ""]
-            return hyphens and _called(inner, {}) == "str" and len(inner.args) == 1 and self.is_uuid(inner.args[0], local)
+        if self.is_stripped(node, local):
+            return True
         name = _called(node, self.imports)
         return name in _HEX or (depth > 0 and self.makes_id(self.functions.get(name), depth - 1))
 
@@ -207,7 +216,7 @@ def read_objects(repo: "Repository", oids: Iterable[str]) -> dict[str, bytes]:
             at += size + 1
     return found
 
-# %% ../nbs/10b_git_state.ipynb #efd5eacf
+# %% ../nbs/10b_git_state.ipynb #48dc310a
 def find_objects(repo: "Repository", names: Iterable[str]) -> dict[str, str]:
     "`tree:path` -> the id of what is there, in one command; what is not there, or is larger than 1 MB, is left out."
     wanted = list(dict.fromkeys(names))
@@ -218,7 +227,7 @@ def find_objects(repo: "Repository", names: Iterable[str]) -> dict[str, str]:
     return {name: answer[0].decode() for name, answer in zip(wanted, answers)
             if len(answer) == 3 and answer[2].isdigit() and int(answer[2]) < 1_000_000}
 
-
+# %% ../nbs/10b_git_state.ipynb #82de13ef
 def read_commits(repo: "Repository") -> dict[str, Snapshot]:
     "All commits in the object store, reachable or not; `LabError` if one is damaged or missing."
     listed = ask_git(repo, "cat-file", "--batch-all-objects", "--batch-check=%(objecttype) %(objectname)", "--buffer").splitlines()
@@ -273,8 +282,8 @@ def read_reflogs(repo: "Repository") -> dict[str, list[tuple[str, str]]]:
                 found.setdefault(name.rsplit("@{", 1)[0], []).append((oid, note.split(":")[0].split(" ")[0]))
     return found
 
-# %% ../nbs/10b_git_state.ipynb #8d5d95d9
-class State(Repository):
+# %% ../nbs/10b_git_state.ipynb #38acac3c
+class Stored(Repository):
     "A repository with its commits, files, branches and their past."
 
     commits = cached_property(read_commits)
@@ -291,6 +300,10 @@ class State(Repository):
     def file(self, oid: str | None, path: str) -> bytes:
         "A file's content in a commit; empty if it is not there."
         return self.blobs.get(self.paths[path].get(oid or "", ""), b"")
+
+# %% ../nbs/10b_git_state.ipynb #4f73d3f4
+class State(Stored):
+    "All three trees: what is committed, what is in the index, what is on the disk."
 
     @cached_property
     def _index(self) -> list[tuple[str, str, str]]:
@@ -318,9 +331,9 @@ class State(Repository):
         with target.open("rb") as f:
             return f.read(1_000_000)
 
-# %% ../nbs/10b_git_state.ipynb #5e422495
-class History(State):
-    "What follows from what."
+# %% ../nbs/10b_git_state.ipynb #7eab13ce
+class Ancestry(State):
+    "What came before a commit."
 
     @lru_cache(maxsize=256)
     def reach(self, oid: str | None) -> frozenset[str]:
@@ -334,12 +347,27 @@ class History(State):
         return frozenset(seen)
 
     @cached_property
-    def _children(self) -> dict[str, list[str]]:
-        found: dict[str, list[str]] = {}
-        for commit in self.commits.values():
-            for parent in commit.parents:
-                found.setdefault(parent, []).append(commit.oid)
-        return found
+    def first_parents(self) -> frozenset[str]:
+        "The main branch itself, without what was merged into it."
+        seen, one = set(), self.main
+        while one in self.commits and one not in seen:
+            seen.add(one)
+            one = next(iter(self.commits[one].parents), None)
+        return frozenset(seen)
+
+# %% ../nbs/10b_git_state.ipynb #262ffd1f
+def _find_children(history: Ancestry) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for commit in history.commits.values():
+        for parent in commit.parents:
+            found.setdefault(parent, []).append(commit.oid)
+    return found
+
+
+class History(Ancestry):
+    "What came after it, and which commits brought something new."
+
+    _children = cached_property(_find_children)
 
     @lru_cache(maxsize=256)
     def after(self, oid: str) -> frozenset[str]:
@@ -352,15 +380,6 @@ class History(State):
                 todo += self._children.get(one, [])
         return frozenset(seen)
 
-    @cached_property
-    def first_parents(self) -> frozenset[str]:
-        "The main branch itself, without what was merged into it."
-        seen, one = set(), self.main
-        while one in self.commits and one not in seen:
-            seen.add(one)
-            one = next(iter(self.commits[one].parents), None)
-        return frozenset(seen)
-
     def introductions(self, test: Callable[[str], bool]) -> list[Snapshot]:
         "The commits with one parent for which `test` holds, and for their parent not; the oldest first."
         return sorted(
@@ -369,7 +388,12 @@ class History(State):
             key=lambda commit: commit.committed,
         )
 
-# %% ../nbs/10b_git_state.ipynb #4fcdd6c0
+# %% ../nbs/10b_git_state.ipynb #f488a48a
+def _short(name: str) -> str:
+    "A branch's own name: `refs/heads/main` and `refs/remotes/origin/main` are both `main`."
+    return name.split("/", 3 if name.startswith("refs/remotes/") else 2)[-1]
+
+# %% ../nbs/10b_git_state.ipynb #43bae149
 class Lab(History):
     "A student's repository: its main branch, its settings, and what earlier checks have seen."
 
@@ -380,8 +404,7 @@ class Lab(History):
         self.head = run_git(self.folder, "rev-parse", "--quiet", "--verify", "HEAD^{commit}").stdout.decode().strip() or None
         self.main_name = find_main(self)
         self.main = self.refs.get(self.main_name, self.head)
-        self.others = {name: oid for name, oid in self.refs.items() if name.split("/", 3 if "/remotes/" in name else 2)[-1]
-                       != self.main_name.split("/", 3 if "/remotes/" in self.main_name else 2)[-1]}
+        self.others = {name: oid for name, oid in self.refs.items() if _short(name) != _short(self.main_name)}
 
     def setting(self, oid: str | None, name: str) -> float | None:
         "The value of one of the lab's settings in a commit."

@@ -152,7 +152,7 @@ def save_state(
     _run(lab.root, "update-ref", f"{place}/worktree", _run(lab.root, "commit-tree", tree, *parent, "-m", "What was on the disk"))
     return place
 
-# %% ../nbs/10d_git_walk.ipynb #04c2740c
+# %% ../nbs/10d_git_walk.ipynb #7f4a252f
 def reset_in_place(
     folder: str | os.PathLike,  # the student's repository
     step: int,  # 2 to 10: where to start
@@ -172,7 +172,7 @@ def reset_in_place(
     write_memory(lab.common_dir, memory)
     return place
 
-
+# %% ../nbs/10d_git_walk.ipynb #0d3d629d
 def _adopt(lab: Lab, built: Path) -> None:
     "Take branches, index and tracked files from the repository in `built`."
     for command in ("merge", "rebase", "cherry-pick", "revert"):
@@ -264,7 +264,7 @@ RIGHT_WAYS += _ways(
     moved_off_main=[USE_UUID, RETURN_HEX, COMMIT, BRANCH, "branch -f main HEAD~1"],
 )
 
-# %% ../nbs/10d_git_walk.ipynb #ce49e543
+# %% ../nbs/10d_git_walk.ipynb #5b1ce996
 MERGE, TO_MAIN = "merge -m Merge feature/api-request-id", "switch main"
 RIGHT_WAYS += _ways(
     5,
@@ -276,6 +276,8 @@ RIGHT_WAYS += _ways(
     main_went_on=[TO_MAIN, *_NOTES, MERGE],
     both_ways=[TO_MAIN, *_NOTES, "switch -", "merge -m Up main", TO_MAIN, MERGE],
 )
+
+# %% ../nbs/10d_git_walk.ipynb #af19a263
 _PARTED, _JOIN = WALK[6][:6], "-m Join experiment/strict-gate"
 _OTHER_WAY_ROUND = "<<<<<<< HEAD\ngate_f1 = 0.62\n=======\ngate_f1 = 0.5\n>>>>>>> {}\n"
 RIGHT_WAYS += _ways(
@@ -339,7 +341,7 @@ RIGHT_WAYS += _ways(
     branch_deleted=[*WALK[10], "branch -d feature/drift-last-n"],
 )
 
-# %% ../nbs/10d_git_walk.ipynb #a51134e1
+# %% ../nbs/10d_git_walk.ipynb #59106e30
 WRONG_WAYS = [
     *_ways(
         1,
@@ -351,6 +353,10 @@ WRONG_WAYS = [
         a_folder_named_git=[(".git/config", "")],
         a_link_to_nowhere=[(".git", "gitdir: nowhere\n")],
     ),
+]
+
+# %% ../nbs/10d_git_walk.ipynb #b725ed85
+WRONG_WAYS += [
     *_ways(
         2,
         nothing=[],
@@ -365,7 +371,7 @@ WRONG_WAYS = [
     ),
 ]
 
-# %% ../nbs/10d_git_walk.ipynb #6a7aaca3
+# %% ../nbs/10d_git_walk.ipynb #6ee1b516
 WRONG_WAYS += _ways(
     3,
     nothing=[],
@@ -378,6 +384,8 @@ WRONG_WAYS += _ways(
     undone=[Z_20, COMMIT, "revert --no-edit HEAD"],
     in_the_first_commit=[Z_20, "commit -a --amend --no-edit"],
 )
+
+# %% ../nbs/10d_git_walk.ipynb #0d54cc5c
 WRONG_WAYS += _ways(
     4,
     nothing=[],
@@ -393,7 +401,7 @@ WRONG_WAYS += _ways(
     branch_made_afterwards=[USE_UUID, RETURN_HEX, COMMIT, BRANCH],
 )
 
-# %% ../nbs/10d_git_walk.ipynb #fbce53b1
+# %% ../nbs/10d_git_walk.ipynb #17c28df3
 WRONG_WAYS += _ways(
     5,
     not_merged=[TO_MAIN],
@@ -405,6 +413,8 @@ WRONG_WAYS += _ways(
     our_side_dropped=[TO_MAIN, (DRIFT, "2.0", "1.9"), COMMIT, "switch -", "merge -s ours -m Merge main", TO_MAIN, MERGE],
     reverted=[TO_MAIN, "merge --no-ff -m Merge feature/api-request-id", "revert --no-edit -m 1 HEAD"],
 )
+
+# %% ../nbs/10d_git_walk.ipynb #d7ee76a9
 _QUOTES = '"' * 3
 WRONG_WAYS += _ways(
     6,
@@ -420,7 +430,7 @@ WRONG_WAYS += _ways(
     something_else_dropped=[*WALK[6][:7], SOLVED, (API, "return uuid4().hex", "return None"), COMMIT],
 )
 
-# %% ../nbs/10d_git_walk.ipynb #8064df9e
+# %% ../nbs/10d_git_walk.ipynb #505dd77f
 WRONG_WAYS += _ways(
     7,
     nothing=[],
@@ -432,6 +442,8 @@ WRONG_WAYS += _ways(
     other_file_stashed=[(TRAIN, "0.60", "0.61"), "stash", "stash pop"],
     not_a_comment=[(ROLLBACK, "import sys", "TODO = 1\nimport sys"), "stash", "stash pop"],
 )
+
+# %% ../nbs/10d_git_walk.ipynb #33fada0f
 WRONG_WAYS += _ways(
     8,
     nothing=[],
@@ -446,7 +458,7 @@ WRONG_WAYS += _ways(
     three_times_soft=[*_MADE, *[SOFT, "check", "commit -m x"] * 3],
 )
 
-# %% ../nbs/10d_git_walk.ipynb #770e9f73
+# %% ../nbs/10d_git_walk.ipynb #554ae9f1
 WRONG_WAYS += _ways(
     9,
     nothing=[],
@@ -460,6 +472,8 @@ WRONG_WAYS += _ways(
     empty_revert=[*_BAD, "commit --allow-empty -m 'Revert it'"],
     on_a_branch_only=["switch -c bad", *WALK[9]],
 )
+
+# %% ../nbs/10d_git_walk.ipynb #13ac7bbc
 WRONG_WAYS += _ways(
     10,
     nothing=[],
