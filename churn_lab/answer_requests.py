@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['LARGEST', 'RequestId', 'MAX_ROWS', 'make_field_check', 'make_checks', 'explain', 'Answerer', 'LogError',
-           'PredictionLog', 'ModelWatch', 'compare_contracts']
+           'write_whole', 'PredictionLog', 'ModelWatch', 'read_stamp', 'compare_contracts', 'WatchThread']
 
-# %% ../nbs/07a_answer_requests.ipynb #654d371c
+# %% ../nbs/07a_answer_requests.ipynb #eb57d6c2
 import logging
 import math
 import multiprocessing
@@ -14,6 +14,7 @@ import os
 import signal
 import threading
 import time
+import weakref
 from datetime import UTC, datetime
 from functools import lru_cache, partial
 from typing import Annotated, Any
@@ -143,7 +144,25 @@ class Answerer:
 class LogError(Exception):
     "A line could not be written; `str()` says why, without a path."
 
-# %% ../nbs/07a_answer_requests.ipynb #09c07b3b
+# %% ../nbs/07a_answer_requests.ipynb #e8310a8b
+def write_whole(handle: int, lines: bytes) -> None:
+    "Write `lines` in one piece after the end of a line; `OSError` if that did not work."
+    for _ in range(3):
+        if os.write(handle, lines) != len(lines):
+            raise OSError(0, "only a part could be written; is the disk full?")
+        start = os.lseek(handle, 0, os.SEEK_CUR) - len(lines)
+        if start == 0 or _byte_at(handle, start - 1) == b"\n":
+            return
+    raise OSError(0, "somebody else writes torn lines")
+
+
+def _byte_at(handle: int, position: int) -> bytes:
+    if hasattr(os, "pread"):
+        return os.pread(handle, 1, position)
+    os.lseek(handle, position, os.SEEK_SET)  # Windows; the next write goes to the end all the same
+    return os.read(handle, 1)
+
+# %% ../nbs/07a_answer_requests.ipynb #11d54c4e
 class PredictionLog:
     "`logs/predictions-<day>.jsonl`, one line a prediction; the day is that of the line's `ts`, in UTC."
 
@@ -152,96 +171,74 @@ class PredictionLog:
         self.lock = threading.Lock()  # batches are logged from another thread
 
     def append(self, lines: bytes, ts: float) -> None:  # whole lines; seconds since 1970
-        "Write `lines` in one piece; `LogError` if that did not work, and then they do not count."
+        "Write `lines`, or raise `LogError`, and then they do not count."
         with self.lock:
             try:
-                self._open(int(ts // 86400))
-                self._write(lines)
+                day = int(ts // 86400)
+                if day != self.day or not os.fstat(self.handle).st_nlink:  # 0: somebody deleted the file
+                    self._open(day)
+                write_whole(self.handle, lines)
             except OSError as error:
                 self.close()
                 raise LogError((error.strerror or "unknown reason").lower()) from error
 
-    def _write(self, lines: bytes) -> None:
-        for _ in range(3):
-            if os.write(self.handle, lines) != len(lines):
-                raise OSError(0, "only a part could be written; is the disk full?")
-            start = os.lseek(self.handle, 0, os.SEEK_CUR) - len(lines)
-            if start == 0 or os.lseek(self.handle, start - 1, os.SEEK_SET) >= 0 and os.read(self.handle, 1) == b"\n":
-                return
-        raise OSError(0, "somebody else writes torn lines")
-
     def _open(self, day: int) -> None:
-        if day == self.day and os.fstat(self.handle).st_nlink:  # 0: somebody deleted the file
-            return
         self.close()
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"predictions-{datetime.fromtimestamp(day * 86400, UTC):%Y-%m-%d}.jsonl"
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
-        self.handle, self.day = os.open(path, flags, 0o644), day
+        self.handle, self.day = os.open(path, _APPEND, 0o644), day
 
     def close(self) -> None:
         if self.handle is not None:
             os.close(self.handle)
         self.handle = self.day = None
 
-# %% ../nbs/07a_answer_requests.ipynb #b495c767
+
+_APPEND = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+
+# %% ../nbs/07a_answer_requests.ipynb #9fe1028c
 class ModelWatch:
     "The `Answerer` of the model in service, kept up to date."
 
-    def __init__(self, lab: Workspace, every: float = 0.1):  # seconds between two looks at the pointer
-        self.lab, self.every = lab, every
+    def __init__(self, lab: Workspace):
+        self.lab, self.lock = lab, threading.Lock()
         self.current: Answerer | None = None
         self.problem: str | None = None  # why the model that should be served is not
-        self.contract_change: str | None = None  # what is different in the contract since the start
-        self._stamp, self._retry, self._lock = object(), 0.0, threading.Lock()
-        self._thread, self._stop = None, threading.Event()
+        self.contract_change: str | None = None  # how requests have to change since the start
+        self.seen, self.next_try = object(), 0.0
 
     def refresh(self) -> None:
         "Look at the pointer now; open the model if it is another one."
-        with self._lock:
-            stamp = self._read_stamp()
-            if stamp == self._stamp and not (self.problem and time.monotonic() > self._retry):
+        with self.lock:
+            stamp = read_stamp(self.lab)
+            if stamp == self.seen and not (self.problem and time.monotonic() > self.next_try):
                 return
-            try:
-                self._follow(current_model(self.lab))
-                self.problem = None
-            except LabError as error:
-                self.problem = str(error).replace(str(self.lab.root), ".")
-            except Exception:
-                logging.getLogger(__name__).exception("the model in service cannot be opened")
-                self.problem = "the model in service cannot be opened; the service's own output says why"
-            self._stamp, self._retry = stamp, time.monotonic() + 1.0
+            self.problem = self._follow()
+            self.seen, self.next_try = stamp, time.monotonic() + 1.0
 
-    def _read_stamp(self) -> tuple[int, int, int] | None:
-        try:
-            found = os.stat(self.lab.current_model)
-        except OSError:
-            return None
-        return found.st_mtime_ns, found.st_ino, found.st_size
-
-    def _follow(self, name: str) -> None:
+    def _follow(self) -> str | None:
         before = self.current
-        if before is None or before.name != name:
-            after = Answerer(open_model(self.lab, name))
-            if before and (change := compare_contracts(before.model.contract, after.model.contract)):
-                self.contract_change = f"since {name}: {change}"
-            self.current = after
+        try:
+            name = current_model(self.lab)
+            if before is None or before.name != name:
+                after = Answerer(open_model(self.lab, name))
+                if before and (change := compare_contracts(before.model.contract, after.model.contract)):
+                    self.contract_change = f"since {name}: {change}"
+                self.current = after
+        except LabError as error:
+            return f"{error.found} (expected {error.expected})".replace(str(self.lab.root), ".")
+        except Exception:  # a service that goes on is worth more than a watch that stops
+            logging.getLogger(__name__).exception("the model in service cannot be opened")
+            return "the model in service cannot be opened; the service's own output says why"
 
-    def start(self) -> None:
-        "Keep looking, in a thread, until `stop`."
-        if self._thread is None or not self._thread.is_alive():
-            self._stop.clear()
-            self._thread = threading.Thread(target=self._look, name="model-watch", daemon=True)
-            self._thread.start()
-
-    def _look(self) -> None:
-        while not self._stop.wait(self.every):
-            self.refresh()
-            if (parent := multiprocessing.parent_process()) and not parent.is_alive():
-                os.kill(os.getpid(), signal.SIGTERM)  # whoever started this worker was killed: do not stay behind
-
-    def stop(self) -> None:
-        self._stop.set()
+# %% ../nbs/07a_answer_requests.ipynb #c6bf8f85
+def read_stamp(lab: Workspace) -> tuple[int, int, int] | None:
+    "What changes whenever `current_model.txt` is replaced; None: it is not there."
+    try:
+        found = os.stat(lab.current_model)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ino, found.st_size
 
 # %% ../nbs/07a_answer_requests.ipynb #415bffde
 def compare_contracts(before: Contract, after: Contract) -> str:  # "": the same questions
@@ -253,3 +250,18 @@ def compare_contracts(before: Contract, after: Contract) -> str:  # "": the same
         "changed": [name for name in new if name in old and new[name] != old[name]],
     }
     return "; ".join(f"{what}: {', '.join(names)}" for what, names in parts.items() if names)
+
+# %% ../nbs/07a_answer_requests.ipynb #5c4f8025
+class WatchThread(threading.Thread):
+    "Refreshes a `ModelWatch` as long as somebody needs it."
+
+    def __init__(self, watch: ModelWatch, every: float = 0.1):  # seconds between two looks
+        super().__init__(name="model-watch", daemon=True)
+        self.watch, self.every, self.stopped = weakref.ref(watch), every, threading.Event()
+
+    def run(self) -> None:
+        while not self.stopped.wait(self.every) and (watch := self.watch()):
+            watch.refresh()
+            del watch  # nobody else may need it: do not keep it while waiting
+            if (parent := multiprocessing.parent_process()) and not parent.is_alive():
+                os.kill(os.getpid(), signal.SIGTERM)  # whoever started this worker was killed: do not stay behind

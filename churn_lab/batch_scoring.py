@@ -37,7 +37,7 @@ def _plain_numbers(texts: "pl.Series", feature: Feature) -> "pl.Series":
         fine = fine & (numbers.floor() == numbers)
     return numbers.set(~fine.fill_null(False), None)
 
-# %% ../nbs/07b_batch_scoring.ipynb #b165b298
+# %% ../nbs/07b_batch_scoring.ipynb #56a0adb7
 def check_column(
     texts: "pl.Series",  # cells of a CSV
     feature: Feature,
@@ -48,7 +48,7 @@ def check_column(
 
     number = feature.kind != "category"
     known = _plain_numbers(texts, feature) if number else None
-    asked = (texts.filter(known.is_null()) if number else texts).unique().to_list()
+    asked = (texts.filter(known.is_null()) if number else texts).unique(maintain_order=True).to_list()
     meant, broken = {}, {}
     for text in asked:
         try:
@@ -77,7 +77,7 @@ def score_portion(model: ServingModel, cleaned: "pl.DataFrame") -> "np.ndarray":
     probability[order] = model.session.run(["probabilities"], inputs)[0][:, 1]
     return probability
 
-# %% ../nbs/07b_batch_scoring.ipynb #4b64e86b
+# %% ../nbs/07b_batch_scoring.ipynb #415c3f89
 @dataclass(frozen=True)
 class Scored:
     "What `score_csv` did."
@@ -94,47 +94,45 @@ class BadRows(LabError):
     def __init__(self, rows: list[dict[str, Any]], broken: int, name: str):
         self.rows, self.broken = rows, broken
         shown = "; ".join(f"row {r['row']}, {r['column']}: {r['rule']} ({r['value']!r})" for r in rows[:5])
-        found = f"{broken} row{'s' * (broken > 1)} that break it: {shown}{'; …' * (broken > 5)}"
+        found = f"{broken} row{'s' * (broken > 1)} against it: {shown}{'; …' * (broken > 5)}"
         super().__init__(f"{name} to keep the contract of the model in service", found, "mend or drop these rows")
 
-# %% ../nbs/07b_batch_scoring.ipynb #350663ce
+# %% ../nbs/07b_batch_scoring.ipynb #28e0b64e
 class _Scorer:
     "Checks and scores portions; remembers what it found."
 
     def __init__(self, model: ServingModel):
         self.model, self.rows, self.called, self.broken, self.examples = model, 0, 0, 0, []
-        self.checks = {feature.name: make_field_check(feature) for feature in model.contract.features}
+        self.checks = [(feature, make_field_check(feature)) for feature in model.contract.features]
 
     def add(self, portion: "pl.DataFrame") -> "pl.DataFrame | None":  # None: a row was wrong, here or before
         "The portion with `probability` and `prediction`."
         import polars as pl
 
-        columns, wrong = [], pl.repeat(False, len(portion), eager=True)
-        for feature in self.model.contract.features:
+        cleaned, rules = {}, {}
+        for feature, check in self.checks:
             texts = portion[feature.name].fill_null("")
-            column, broken = check_column(texts, feature, self.checks[feature.name])
-            if broken:
-                here = texts.is_in(list(broken))
-                self._note(feature.name, texts, here, broken)
-                wrong = wrong | here
-            columns.append(column.alias(feature.name))
-        self.rows, self.broken = self.rows + len(portion), self.broken + int(wrong.sum())
-        return None if self.broken else self._score(portion, pl.DataFrame(columns))
-
-    def _score(self, portion: "pl.DataFrame", cleaned: "pl.DataFrame") -> "pl.DataFrame":
-        import polars as pl
-
-        probability = score_portion(self.model, cleaned)
-        called = (probability >= self.model.threshold).astype("int8")
+            cleaned[feature.name], rules[feature.name] = check_column(texts, feature, check)
+        if any(rules.values()):
+            self._note(portion, rules)
+        self.rows += len(portion)
+        if self.broken:
+            return None
+        probability = score_portion(self.model, pl.DataFrame(cleaned))
+        called = probability >= self.model.threshold
         self.called += int(called.sum())
-        return portion.with_columns(probability=pl.Series(probability), prediction=pl.Series(called))
+        return portion.with_columns(probability=pl.Series(probability), prediction=pl.Series(called.astype("int8")))
 
-    def _note(self, column: str, texts: "pl.Series", here: "pl.Series", broken: dict[str, str]) -> None:
-        for index in here.arg_true().to_list()[: 20 - len(self.examples)]:
-            text = texts[index]
-            self.examples.append(
-                {"row": self.rows + index + 1, "column": column, "rule": broken[text], "value": text[:40]}
-            )
+    def _note(self, portion: "pl.DataFrame", rules: dict[str, dict[str, str]]) -> None:
+        wrong = set()
+        for column, broken in rules.items():
+            texts = portion[column].fill_null("")
+            for index in texts.is_in(list(broken)).arg_true().to_list():
+                wrong.add(index)
+                if len(self.examples) < 20:
+                    found = {"row": self.rows + index + 1, "column": column, "value": texts[index][:40]}
+                    self.examples.append(found | {"rule": broken[texts[index]]})
+        self.broken += len(wrong)
 
 # %% ../nbs/07b_batch_scoring.ipynb #99c83e16
 def read_portions(path: Path, rows: int) -> Iterator["pl.DataFrame"]:
