@@ -6,11 +6,13 @@
 __all__ = ['Action', 'API', 'DRIFT', 'TRAIN', 'ROLLBACK', 'TRIAL', 'USE_UUID', 'RETURN_HEX', 'ADD_TODO', 'ADD_BAD', 'GATE_62',
            'GATE_50', 'LAST_N', 'SOLVED', 'WALK', 'ADD', 'COMMIT', 'Z_20', 'RIGHT_WAYS', 'BRANCH', 'MERGE', 'TO_MAIN',
            'SOFT', 'MIXED', 'HARD', 'WRONG_WAYS', 'do_actions', 'build_state', 'start_lab', 'reset_into', 'save_state',
-           'reset_in_place', 'Way', 'try_way']
+           'reset_in_place', 'Way', 'try_way', 'try_ways']
 
-# %% ../nbs/10d_git_walk.ipynb #21f1f12c
+# %% ../nbs/10d_git_walk.ipynb #65334eb0
 import os
+import shutil
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -213,6 +215,21 @@ def try_way(
     "Do what a student did, and check the step."
     do_actions(Git(folder, seconds=1_767_700_000), list(way.actions))
     return check_repository(folder, way.step)[0]
+
+# %% ../nbs/10d_git_walk.ipynb #519f79da
+def try_ways(
+    ways: list[Way],
+) -> list[Result]:  # in the same order
+    "What each way's check says, each way in a project of its own."
+    with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor() as pool:
+        for step in {way.step for way in ways}:
+            build_state(Path(scratch) / str(step) / "course" / "my-lab", step)
+
+        def try_copy(number: int) -> Result:
+            copy = shutil.copytree(Path(scratch) / str(ways[number].step), Path(scratch) / f"way-{number}")
+            return try_way(copy / "course" / "my-lab", ways[number])
+
+        return list(pool.map(try_copy, range(len(ways))))
 
 # %% ../nbs/10d_git_walk.ipynb #4623800c
 ADD, COMMIT = "add .gitignore src", "commit -a -m 'Go on'"
