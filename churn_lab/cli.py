@@ -212,8 +212,12 @@ app.add_typer(registry_app, name="registry")
 
 
 @registry_app.command("list")
-def registry_list(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
-    """Every version, oldest first."""
+def registry_list(
+    last: Annotated[int, typer.Option(help="How many of the newest to show; JSON has them all.", min=1)] = 50,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """The versions, oldest first."""
     from churn_lab.registry import list_versions
 
     rows = list_versions(find_workspace(workspace))
@@ -221,6 +225,9 @@ def registry_list(workspace: WorkspaceOption = None, as_json: JsonOption = False
         return show_json(rows)
     if not rows:
         return print("no versions yet. Next: churn-lab train")
+    if len(rows) > last:
+        print(f"{len(rows) - last} older versions: --last {len(rows)}")
+        rows = rows[-last:]
     marks = {True: "yes", False: "no"}
     show([{**row, "passed_gate": marks[row["passed_gate"]], "current": "*" if row["current"] else ""} for row in rows])
 
@@ -526,25 +533,45 @@ def git_graph(
 def drift(
     z_threshold: Annotated[float, typer.Option(help="How far a mean may stray, in standard errors.")] = 2.5,
     last_n: Annotated[int, typer.Option(help="How many of the latest predictions to look at.")] = 200,
-    since: Annotated[
-        str | None, typer.Option(help="All from then on: 90m, 24h, 7d, or 2026-01-31T12:00 (UTC).")
-    ] = None,
+    since: Annotated[str | None, typer.Option(help="All from then on: 90m, 24h, 7d, or 2026-01-31T12:00 (UTC).")] = None,
     all_lines: Annotated[bool, typer.Option("--all", help="All predictions in the logs.")] = False,
-    any_model: Annotated[bool, typer.Option(help="Also predictions of models that are not in service.")] = False,
+    any_model: Annotated[bool, typer.Option("--any-model", help="Also predictions of models not in service.")] = False,
+    html: Annotated[Path | None, typer.Option(help="Write a page about it.")] = None,
+    webhook: Annotated[str | None, typer.Option(help="Post the result as JSON to this address.")] = None,
+    every: Annotated[str | None, typer.Option(help="Repeat until stopped: 60s. Speaks when the verdict changes.")] = None,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Compare recent predictions with the training data (exit code 3: drift, 4: not enough data)."""
+    from churn_lab.drift_report import DriftWatch, parse_every, post_result, watch_drift, write_report
     from churn_lab.log_window import parse_since
     from churn_lab.monitor_drift import EXIT_CODES, check_drift, list_findings
 
+    def publish(result: Any) -> None:
+        if html:
+            write_report(result, html)
+        if webhook and (failure := post_result(result, webhook)):
+            print(f"the webhook was not reached: {failure}", file=sys.stderr)
+
     start = None if since is None else parse_since(since)
-    result = check_drift(find_workspace(workspace), z_threshold, last_n, start, all_lines, any_model)
+    question = (find_workspace(workspace), z_threshold, last_n, start, all_lines, any_model)
+    if every:
+        code = 0
+        try:
+            for result, line in watch_drift(DriftWatch(*question), parse_every(every)):
+                print(json.dumps(result.to_dict(), ensure_ascii=False) if as_json and result else line, flush=True)
+                code = EXIT_CODES[result.verdict] if result else 1
+                if result:
+                    publish(result)
+        except KeyboardInterrupt:
+            raise typer.Exit(code) from None
+    result = check_drift(*question)
     if as_json:
         show_json(result.to_dict())
     else:
         show(list_findings(result), f"{result.model_file}: {result.rows} predictions")
         print(result.summary())
+    publish(result)
     raise typer.Exit(EXIT_CODES[result.verdict])
 
 

@@ -325,7 +325,7 @@ def register(
         record(lab, "register" if entry["passed_gate"] else "refuse", None, name, why)
     return entry
 
-# %% ../nbs/06_registry.ipynb #af671a93
+# %% ../nbs/06_registry.ipynb #250eab6d
 def promote(
     lab: Workspace,
     model_file: str,  # a registered version
@@ -340,7 +340,7 @@ def promote(
             found = f"{model_file}, which the gate refused"
             raise LabError("a model that passed the gate", found, "choose another version, or say --force")
         check_hash(model_path(lab, model_file), entry["joblib_sha256"])
-        open_model(lab, model_file)
+        open_entry(lab, entry)
         before = lab.current_model.read_text(encoding="utf-8").strip() if lab.current_model.exists() else None
         write_atomic(lab.current_model, model_file + "\n")
         record(lab, action, before, model_file, why + " (forced: the gate refused it)" * (not entry["passed_gate"]))

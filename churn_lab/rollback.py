@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['served_before', 'why_not', 'list_targets', 'rollback']
 
-# %% ../nbs/09_rollback.ipynb #d0be5e64
+# %% ../nbs/09_rollback.ipynb #4f45d304
 from typing import Any
 
 from churn_lab.registry import (
@@ -13,7 +13,7 @@ from churn_lab.registry import (
     current_model,
     find_entry,
     model_path,
-    open_model,
+    open_entry,
     promote,
     read_history,
     read_metadata,
@@ -35,7 +35,7 @@ def served_before(history: list[dict[str, Any]]) -> list[str]:
             stack.append(target)
     return stack[-2::-1] if len(stack) > 1 else []
 
-# %% ../nbs/09_rollback.ipynb #a83e1fde
+# %% ../nbs/09_rollback.ipynb #74eecc21
 def why_not(
     lab: Workspace,
     entry: dict[str, Any],  # of `metadata.json`
@@ -45,7 +45,7 @@ def why_not(
         return "the gate refused it"
     try:
         check_hash(model_path(lab, entry["model_file"]), entry["joblib_sha256"])
-        open_model(lab, entry["model_file"])
+        open_entry(lab, entry)
     except LabError as error:
         return f"{error.expected}: {error.found}"
     return ""
