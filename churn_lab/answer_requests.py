@@ -75,7 +75,7 @@ def _field_type(feature: Feature) -> Any:
         kind = kind | None
     return Annotated[kind, BeforeValidator(partial(_interpret, feature)), Field(**_describe(feature))]
 
-# %% ../nbs/07a_answer_requests.ipynb #accc571f
+# %% ../nbs/07a_answer_requests.ipynb #0af77b8a
 def make_field_check(feature: Feature) -> TypeAdapter:
     "The check of one field alone, as files need it."
     return TypeAdapter(_field_type(feature))
@@ -87,8 +87,9 @@ def _printable(value: Any) -> Any:
     return value
 
 
+_ASCII = {"pattern": "^[ -~]*$"}  # documented; other printable characters are taken, too, but no pattern says which
 RequestId = Annotated[
-    Annotated[str, Field(strict=True, min_length=1, max_length=128)] | None,
+    Annotated[str, Field(strict=True, min_length=1, max_length=128, json_schema_extra=_ASCII)] | None,
     BeforeValidator(_printable),
     Field(
         description="your own name for this request, at most 128 printable characters; echoed and logged",
