@@ -388,7 +388,7 @@ WRONG_WAYS += [
     ),
 ]
 
-# %% ../nbs/10d_git_walk.ipynb #6ee1b516
+# %% ../nbs/10d_git_walk.ipynb #ce3ab1a5
 WRONG_WAYS += _ways(
     3,
     nothing=[],
@@ -399,10 +399,11 @@ WRONG_WAYS += _ways(
     in_a_comment=[(DRIFT, "z_threshold = 2.5", "z_threshold = 2.5  # 2.0"), COMMIT],
     on_a_branch_only=["switch -c z", Z_20, COMMIT],
     undone=[Z_20, COMMIT, "revert --no-edit HEAD"],
+    right_on_a_branch_and_wrong_here=["switch -c z", Z_20, COMMIT, "switch main", (DRIFT, "2.5", "1.5"), COMMIT],
     in_the_first_commit=[Z_20, "commit -a --amend --no-edit"],
 )
 
-# %% ../nbs/10d_git_walk.ipynb #0d54cc5c
+# %% ../nbs/10d_git_walk.ipynb #61ce6f22
 WRONG_WAYS += _ways(
     4,
     nothing=[],
@@ -411,6 +412,7 @@ WRONG_WAYS += _ways(
     empty_commit=[BRANCH, "commit --allow-empty -m ids"],
     a_constant=[BRANCH, USE_UUID, (API, "return None", "return 'abc123'"), COMMIT],
     not_text=[BRANCH, USE_UUID, (API, "return None", "return uuid4()"), COMMIT],
+    a_number=[BRANCH, USE_UUID, (API, "return None", "return uuid4().int"), COMMIT],
     made_once=[BRANCH, USE_UUID, (API, "def new", "KEY = uuid4().hex\n\n\ndef new"), (API, "return None", "return KEY"), COMMIT],
     not_returned=[BRANCH, USE_UUID, (API, "return None", "uuid4().hex"), COMMIT],
     not_imported=[BRANCH, RETURN_HEX, COMMIT],
@@ -431,7 +433,7 @@ WRONG_WAYS += _ways(
     reverted=[TO_MAIN, "merge --no-ff -m Merge feature/api-request-id", "revert --no-edit -m 1 HEAD"],
 )
 
-# %% ../nbs/10d_git_walk.ipynb #d7ee76a9
+# %% ../nbs/10d_git_walk.ipynb #620dada3
 _QUOTES = '"' * 3
 WRONG_WAYS += _ways(
     6,
@@ -444,6 +446,11 @@ WRONG_WAYS += _ways(
     our_side=[*_PARTED, f"merge -s ours {_JOIN}"],
     no_merge=[*_PARTED, (TRAIN, "0.5\n", "0.60\n"), COMMIT],
     no_conflict=["switch -c b", GATE_62, COMMIT, TO_MAIN, "merge --no-ff -m Join b", (TRAIN, "0.62", "0.60"), COMMIT],
+    one_side_only=[GATE_50, COMMIT, "switch -c b", (TRAIN, "0.5\n", "0.62\n"), COMMIT, TO_MAIN, "merge --no-ff -m Join b",
+                   (TRAIN, "0.62", "0.60"), COMMIT],
+    other_values=["switch -c b", GATE_62, COMMIT, TO_MAIN, (TRAIN, "0.55", "0.52"), COMMIT, "merge -X ours -m Join b",
+                  (TRAIN, "0.52", "0.60"), COMMIT],
+    changed_back=[*WALK[6], (TRAIN, "0.60", "0.62"), COMMIT],
     something_else_dropped=[*WALK[6][:7], SOLVED, (API, "return uuid4().hex", "return None"), COMMIT],
 )
 
@@ -460,7 +467,7 @@ WRONG_WAYS += _ways(
     not_a_comment=[(ROLLBACK, "import sys", "TODO = 1\nimport sys"), "stash", "stash pop"],
 )
 
-# %% ../nbs/10d_git_walk.ipynb #33fada0f
+# %% ../nbs/10d_git_walk.ipynb #faeda6af
 WRONG_WAYS += _ways(
     8,
     nothing=[],
@@ -471,6 +478,7 @@ WRONG_WAYS += _ways(
     no_hard_reset=WALK[8][:-2],
     reverted_instead=[*_MADE, "revert --no-edit HEAD", "check"],
     checked_out_instead=[*_MADE, SOFT, "check", "commit -m x", MIXED, "check", *_MADE, "checkout -q HEAD~1", "check"],
+    amended_instead=[*_MADE, SOFT, "check", "commit -m x", MIXED, "check", *_MADE, f"rm -q {TRIAL}", "commit --amend --allow-empty -m x"],
     taken_off_by_hand=[*_MADE[:2], "check", f"rm -q --cached {TRIAL}", "check", "clean -fdq experiments", "check"],
     three_times_soft=[*_MADE, *[SOFT, "check", "commit -m x"] * 3],
 )
@@ -490,7 +498,7 @@ WRONG_WAYS += _ways(
     on_a_branch_only=["switch -c bad", *WALK[9]],
 )
 
-# %% ../nbs/10d_git_walk.ipynb #13ac7bbc
+# %% ../nbs/10d_git_walk.ipynb #3e1bee1a
 WRONG_WAYS += _ways(
     10,
     nothing=[],
@@ -503,5 +511,8 @@ WRONG_WAYS += _ways(
     first_commit_lost=["switch -c d", LAST_N, COMMIT, ("a.md", "x"), "add a.md", COMMIT, TO_MAIN, *_NOTES, "switch d", "rebase --onto main d~1"],
     second_commit_lost=["switch -c d", LAST_N, COMMIT, ("a.md", "x"), "add a.md", COMMIT, TO_MAIN, *_NOTES, "cherry-pick d~1", "branch -f d"],
     last_commit_lost=[*WALK[10][:-2], "reset --hard HEAD~1"],
+    main_went_on=[*WALK[10][:-1], *_NOTES],
+    joined_by_a_merge_commit=[*WALK[10][:-1], "merge --no-ff -m Join feature/drift-last-n"],
+    main_merged_in_later=[*WALK[10][:-1], *_NOTES, "switch -", "merge -m Up main"],
     stopped_half_way=[*_ON_MAIN, (DRIFT, "last_n = 200", "last_n = 300"), COMMIT, "switch -", "!rebase main"],
 )

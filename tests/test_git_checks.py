@@ -108,6 +108,8 @@ def test_there_are_enough_ways():
         ("copied", 10, "older commit"),
         ("nothing to rebase", 10, "nothing to rebase"),
         ("merged into the branch", 10, "a merge on the branch"),
+        ("not rebased", 10, "older commit"),
+        ("joined by a merge commit", 10, "joined by a merge commit"),
         ("last commit lost", 10, "dropped a commit"),
     ],
 )
