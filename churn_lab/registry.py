@@ -7,12 +7,13 @@ __all__ = ['MODEL_FILE', 'model_path', 'read_metadata', 'find_entry', 'list_vers
            'model_inputs', 'ServingModel', 'open_model', 'open_entry', 'load_pipeline', 'record', 'read_history',
            'registry_lock', 'register', 'promote', 'plot_versions']
 
-# %% ../nbs/06_registry.ipynb #8c093233
+# %% ../nbs/06_registry.ipynb #83819e22
 import getpass
 import json
 import os
 import re
 import socket
+import subprocess
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -215,17 +216,27 @@ def load_pipeline(lab: Workspace, model_file: str | None = None):
         raise LabError(f"scikit-learn {made_with}, which made {path.name}", f"scikit-learn {here}", next_step)
     return joblib.load(path)
 
-# %% ../nbs/06_registry.ipynb #d211818e
+# %% ../nbs/06_registry.ipynb #625397ea
 def _git_commit(root: Path) -> str | None:
     "The commit that the project's own repository is at, if it is one."
-    head = root / ".git" / "HEAD"
-    try:
-        text = head.read_text(encoding="utf-8").strip()
-        return (root / ".git" / text[5:]).read_text(encoding="utf-8").strip() if text.startswith("ref: ") else text
-    except OSError:
+    if not (root / ".git").exists():
         return None
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    try:
+        command = ["git", "rev-parse", "--verify", "--quiet", "HEAD"]
+        done = subprocess.run(command, cwd=root, env=clean, capture_output=True, text=True, timeout=5)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None
 
 
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # a container's user may have no name
+        return "unknown"
+
+# %% ../nbs/06_registry.ipynb #27fdb2f9
 def record(lab: Workspace, action: str, source: str | None, target: str | None, why: str) -> None:
     "Add a line to the history; call it while holding the registry's lock."
     event = {
@@ -234,7 +245,7 @@ def record(lab: Workspace, action: str, source: str | None, target: str | None, 
         "from": source,
         "to": target,
         "why": why,
-        "user": getpass.getuser(),
+        "user": _user(),
         "host": socket.gethostname(),
         "git_commit": _git_commit(lab.root),
     }

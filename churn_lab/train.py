@@ -81,7 +81,7 @@ def check_conversion(
         raise LabError(f"ONNX within {TOLERATED_DIFFERENCE:g} of scikit-learn", f"{worst:.2g}", "report this data")
     return expected
 
-# %% ../nbs/05b_train.ipynb #5457f8e8
+# %% ../nbs/05b_train.ipynb #6078bfcd
 def _choose_edges(present: "np.ndarray", spread: float, bins: int) -> "np.ndarray":
     "The quantiles between the bins, rounded to what the spread makes meaningful; fewer if values repeat."
     import numpy as np
@@ -92,7 +92,7 @@ def _choose_edges(present: "np.ndarray", spread: float, bins: int) -> "np.ndarra
     decimals = 3 - math.floor(math.log10(spread))
     return np.unique([round(quantile, decimals) for quantile in quantiles.tolist()])
 
-
+# %% ../nbs/05b_train.ipynb #7dd04d6a
 def describe_numbers(
     values: "np.ndarray",  # shape (n,), NaN: missing
     bins: int = 20,
@@ -111,6 +111,8 @@ def describe_numbers(
         "missing": len(values) - len(present),
         "mean": float(f"{present.mean():.9g}"),
         "std": float(f"{spread:.9g}"),
+        "lowest": float(present.min()),
+        "highest": float(present.max()),
         "edges": edges.tolist(),
         "counts": counts.tolist(),
     }
@@ -242,6 +244,19 @@ def _dump(pipeline: "Pipeline") -> bytes:
     joblib.dump(pipeline, buffer, compress=3)
     return buffer.getvalue()
 
+# %% ../nbs/05b_train.ipynb #ae026eca
+def _describe_run(lab: Workspace, split: Split, seed: int, forest: Forest) -> dict[str, Any]:
+    "What it takes to train the same model again."
+    return {
+        "trained_at_utc": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "data_file": lab.processed.relative_to(lab.root).as_posix(),
+        "data_sha256": file_sha256(lab.processed),
+        "rows": {name: len(part) for name, part in split._asdict().items()},
+        "seed": seed,
+        "parameters": asdict(forest),
+        "libraries": _library_versions(),
+    }
+
 # %% ../nbs/05b_train.ipynb #dfeb79dc
 def _probe(contract: Contract, rows: "pd.DataFrame", probability: "np.ndarray") -> dict[str, Any]:
     "One held-out row and its answer: what a model has to repeat before it is put into service."
@@ -268,7 +283,7 @@ def _judge(lab: Workspace, contract: Contract, split: Split, held_out: dict, gat
         "comparison": comparison,
     }
 
-# %% ../nbs/05b_train.ipynb #51838d1e
+# %% ../nbs/05b_train.ipynb #df2b1694
 def train(
     lab: Workspace,
     gate_f1: float = 0.55,  # the least F1 on held-out rows
@@ -285,14 +300,8 @@ def train(
     held_out = {name: check_conversion(pipeline, onnx, contract, getattr(split, name)) for name in ("validation", "test")}
     verdict = _judge(lab, contract, split, held_out, gate_f1, tolerance)
     entry = {
-        "trained_at_utc": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "data_file": lab.processed.relative_to(lab.root).as_posix(),
-        "data_sha256": file_sha256(lab.processed),
-        "rows": {name: len(part) for name, part in split._asdict().items()},
-        "seed": seed,
-        "parameters": asdict(forest),
+        **_describe_run(lab, split, seed, forest),
         **verdict,
-        "libraries": _library_versions(),
         "contract": contract.model_dump(mode="json"),
         "probe": _probe(contract, split.test, held_out["test"]),
     }
