@@ -4,21 +4,22 @@
 
 # %% auto #0
 __all__ = ['SMALL_BLOCK', 'LARGEST_BLOCK', 'LARGEST_NUMBER', 'MOST_CATEGORIES', 'simulate_predictions', 'log_schema',
-           'read_lines', 'read_backwards', 'read_forwards', 'NumberSums', 'CategoryCounts', 'Window', 'parse_since',
-           'find_logs', 'LogReader']
+           'read_lines', 'read_backwards', 'read_forwards', 'NumberSums', 'CategoryCounts', 'Window', 'parse_duration',
+           'parse_since', 'find_logs', 'LogReader']
 
-# %% ../nbs/08a_log_window.ipynb #4eb405df
+# %% ../nbs/08a_log_window.ipynb #7df2614a
 import json
 import math
+import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .prepare_data import Contract, Feature, clean_value
-from .registry import current_model, find_entry, open_model
-from .workspace import LabError, Workspace, read_json
+from .registry import current_model, open_model
+from .workspace import LabError, Workspace
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -258,13 +259,21 @@ class Window:
         share = self.called / self.rows if self.rows else 0.0
         return {"rows": self.rows, "features": features, "prediction": self.prediction.summary() | {"positive_share": share}}
 
-# %% ../nbs/08a_log_window.ipynb #467f8704
-def parse_since(text: str) -> float:  # seconds since 1970
-    "The moment meant by `90m`, `24h`, `7d`, or by a date or time in UTC such as `2026-01-31` or `2026-01-31T12:00`."
+# %% ../nbs/08a_log_window.ipynb #72c1ccde
+def parse_duration(
+    text: str,  # a number and a unit: s, m, h or d
+) -> float | None:  # seconds; None: not a duration
+    "The length of `90s`, `15m`, `24h` or `7d`."
     units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+    digits = text[:-1].replace(".", "", 1)
+    return float(text[:-1]) * units[text[-1]] if text[-1:] in units and digits.isdecimal() and digits.isascii() else None
+
+
+def parse_since(text: str) -> float:  # seconds since 1970
+    "The moment meant by `24h` ago, or by a date or time in UTC such as `2026-01-31` or `2026-01-31T12:00`."
+    if (duration := parse_duration(text)) is not None:
+        return time.time() - duration
     try:
-        if text[-1:] in units and text[:-1].replace(".", "", 1).isdigit():
-            return (datetime.now(UTC) - timedelta(seconds=float(text[:-1]) * units[text[-1]])).timestamp()
         moment = datetime.fromisoformat(text)
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):

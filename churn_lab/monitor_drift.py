@@ -4,20 +4,20 @@
 
 # %% auto #0
 __all__ = ['LARGEST_Z', 'EXPECTED', 'MATERIAL', 'WEIGHTS', 'LEAST_ROWS', 'LARGE_SHIFT', 'EXIT_CODES', 'read_reference',
-           'read_predictions', 'compare_means', 'pool_cells', 'CountComparison', 'compare_counts', 'find_excess',
-           'compare_missing', 'Comparison', 'compare_numbers', 'compare_categories', 'compare_feature',
-           'tolerated_false_alarms', 'correct_for_many', 'find_bar', 'find_minimum', 'DriftResult', 'count_cells',
-           'measure_effects', 'summarise_feature', 'judge_window', 'DriftSource', 'check_drift', 'list_findings']
+           'compare_means', 'pool_cells', 'CountComparison', 'compare_counts', 'find_excess', 'compare_missing',
+           'Comparison', 'compare_numbers', 'compare_categories', 'compare_feature', 'tolerated_false_alarms',
+           'correct_for_many', 'find_bar', 'find_minimum', 'count_cells', 'measure_effects', 'describe_finding',
+           'summarise_feature', 'DriftResult', 'judge_window', 'DriftSource', 'check_drift', 'list_findings',
+           'read_predictions']
 
-# %% ../nbs/08_monitor_drift.ipynb #f359a979
+# %% ../nbs/08_monitor_drift.ipynb #fa456895
 import math
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
-from .log_window import LogReader, Window, find_logs
+from .log_window import LogReader, Window
 from .prepare_data import Contract
 from .registry import current_model, find_entry
 from .workspace import LabError, Workspace, read_json
@@ -34,19 +34,6 @@ def read_reference(lab: Workspace, model_file: str) -> dict[str, Any]:  # what `
     if not isinstance(reference, dict) or not {"rows", "features", "prediction"} <= reference.keys():
         raise LabError(f"a reference for {model_file} in registry/train_stats.json", "none", "churn-lab train")
     return reference
-
-# %% ../nbs/08_monitor_drift.ipynb #0acfc07a
-def read_predictions(
-    lab: Workspace,
-    last_n: int = 200,  # the latest lines
-    any_model: bool = False,  # also those of other models than the one in service
-) -> "pd.DataFrame":  # `model_version prediction probability ts` and one column a feature, oldest first
-    "The latest logged predictions as a table, for people to look at."
-    import pandas as pd
-
-    name = current_model(lab)
-    reader = LogReader(lab, None if any_model else name, Contract.model_validate(find_entry(lab, name)["contract"]))
-    return pd.DataFrame(reader.read_last(last_n).unnest("features").to_dict(as_series=False))
 
 # %% ../nbs/08_monitor_drift.ipynb #e349b9a6
 LARGEST_Z = 999.0  # what is reported in place of infinity, where neither sample varies
@@ -131,7 +118,7 @@ def compare_missing(before: int, now: int, sizes: tuple[int, int]) -> float:  # 
         before, now = sizes[0] - before, sizes[1] - now
     return min(1.0, 2 * min(find_excess(before, now, sizes), find_excess(now, before, sizes[::-1])))
 
-# %% ../nbs/08_monitor_drift.ipynb #6927f0d5
+# %% ../nbs/08_monitor_drift.ipynb #8dcf3131
 @dataclass(frozen=True)
 class Comparison:
     "One question about one feature, and its answer."
@@ -152,9 +139,9 @@ class Comparison:
     def drifted(self) -> bool:
         return self.significant and self.material
 
-
+# %% ../nbs/08_monitor_drift.ipynb #188e5165
 MATERIAL = {"mean": 0.2, "distribution": 0.05, "shares": 0.05, "new categories": 0.01, "missing": 0.01}
-WEIGHTS = {"mean": 0.3, "distribution": 0.05, "shares": 1.0, "new categories": 0.02, "missing": 0.02}
+WEIGHTS = {"mean": 0.07, "distribution": 0.02, "shares": 1.0, "new categories": 0.02, "missing": 0.02}
 LEAST_ROWS = 20  # below this a mean is not normal enough, whatever the features
 
 # %% ../nbs/08_monitor_drift.ipynb #bb258422
@@ -195,9 +182,9 @@ def compare_feature(name: str, reference: dict[str, Any], window: dict[str, Any]
     change = window["missing"] / max(sizes[1], 1) - reference["missing"] / max(sizes[0], 1)
     return [*compare(name, reference, window), Comparison(name, "missing", float(window["missing"]), p, change)]
 
-# %% ../nbs/08_monitor_drift.ipynb #8849cd19
+# %% ../nbs/08_monitor_drift.ipynb #f2f9986e
 def tolerated_false_alarms(z_threshold: float) -> float:
-    "The share of windows without drift that may raise an alarm: four tails of the normal beyond `z_threshold`."
+    "The share of windows without drift that may raise an alarm: as many as four means at `z_threshold` each would."
     if not 0 < z_threshold < 20:
         raise LabError("a threshold between 0 and 20 standard errors", f"{z_threshold:g}", "--z-threshold 2.5")
     return min(0.5, 8 * NormalDist().cdf(-z_threshold))
@@ -232,6 +219,92 @@ def find_minimum(bar: float, reference_rows: int) -> int | None:  # None: this r
     if reference_rows <= needed:
         return None
     return max(LEAST_ROWS, math.ceil(1 / (1 / needed - 1 / reference_rows)))
+
+# %% ../nbs/08_monitor_drift.ipynb #be25a072
+def count_cells(reference: dict[str, Any], window: dict[str, Any]) -> tuple["np.ndarray", "np.ndarray"]:
+    "The counts of both samples in the reference's bins, or of its categories."
+    import numpy as np
+
+    if reference["kind"] != "category":
+        return np.array(reference["counts"]), np.array(window["counts"])
+    names = list(reference["counts"])
+    return tuple(np.array([side["counts"].get(name, 0) for name in names], int) for side in (reference, window))
+
+
+def measure_effects(reference: dict[str, Any], window: dict[str, Any], answers: list[Comparison]) -> dict[str, Any]:
+    "`smd` (numbers only), `psi` and `distance`; the last counts missing values and new categories, too."
+    counts = compare_counts(*count_cells(reference, window), ordered=reference["kind"] != "category")
+    effects = {answer.test: abs(answer.effect) for answer in answers}
+    apart = 1.0 if effects.get("mean") == LARGEST_Z else 0.0  # neither sample varies, and they differ
+    distances = [effects["missing"] if "missing" in effects else 0.0, effects.get("new categories", 0.0), apart]
+    distance = max(*distances, counts.distance if counts else 0.0)
+    smd = next((answer.effect for answer in answers if answer.test == "mean"), None)
+    return {"smd": smd, "psi": counts.psi if counts else 0.0, "distance": min(distance, 1.0)}
+
+# %% ../nbs/08_monitor_drift.ipynb #b9281c61
+def _describe_mean(effect: float, reference: dict[str, Any], window: dict[str, Any]) -> str:
+    change, direction = abs(window["mean"] - reference["mean"]), "higher" if effect > 0 else "lower"
+    return f"{change:.3g} {direction} on average than in training: {window['mean']:.4g}, it was {reference['mean']:.4g}"
+
+
+def _describe_distribution(effect: float, reference: dict[str, Any], window: dict[str, Any]) -> str:
+    ratio = window["std"] / reference["std"] if reference["std"] else math.inf
+    if 0.9 < ratio < 1.1:
+        return "distributed otherwise than in training, with much the same spread"
+    return f"values spread by {window['std']:.3g}, {reference['std']:.3g} in training"
+
+
+def _describe_shares(effect: float, reference: dict[str, Any], window: dict[str, Any]) -> str:
+    shares = {
+        name: [side["counts"].get(name, 0) / max(side["count"], 1) for side in (window, reference)]
+        for name in reference["counts"]
+    }
+    name = max(shares, key=lambda name: abs(shares[name][0] - shares[name][1]))
+    return f"{name} {shares[name][0]:.0%}, {shares[name][1]:.0%} in training"
+
+# %% ../nbs/08_monitor_drift.ipynb #4db694b1
+def _describe_new(effect: float, reference: dict[str, Any], window: dict[str, Any]) -> str:
+    new = sorted(set(window["counts"]) - set(reference["counts"]), key=lambda name: -window["counts"][name])
+    return f"{effect:.1%} new: {', '.join(name[:20] for name in new[:3])}"
+
+
+def _describe_missing(effect: float, reference: dict[str, Any], window: dict[str, Any]) -> str:
+    now, before = (side["missing"] / max(side["missing"] + side["count"], 1) for side in (window, reference))
+    return "missing in every line" if now == 1 else f"missing in {now:.1%}, {before:.1%} in training"
+
+
+def describe_finding(answer: Comparison, reference: dict[str, Any], window: dict[str, Any]) -> str:
+    "What the answer to one question found, in words; the samples are those of its feature."
+    describe = {
+        "mean": _describe_mean,
+        "distribution": _describe_distribution,
+        "shares": _describe_shares,
+        "new categories": _describe_new,
+        "missing": _describe_missing,
+    }
+    return describe[answer.test](answer.effect, reference, window)
+
+# %% ../nbs/08_monitor_drift.ipynb #99bc98a3
+def _status(answers: list[Comparison]) -> str:
+    if any(answer.drifted for answer in answers):
+        return "drift"
+    if any(answer.significant for answer in answers):
+        return "negligible"  # certainly different, and not by much
+    if any(answer.material for answer in answers):
+        return "uncertain"  # perhaps much different, perhaps by chance
+    return "stable"
+
+
+def summarise_feature(
+    name: str, reference: dict[str, Any], window: dict[str, Any], answers: list[Comparison]
+) -> dict[str, Any]:  # `feature status finding test z p smd psi distance`
+    "All answers about one feature in one row; `p` is that of the worst one."
+    status = _status(answers)
+    worst = min(answers, key=lambda a: (not a.drifted, not a.significant, not a.material, a.p_adjusted, a.p))
+    finding = "as in training" if status == "stable" else describe_finding(worst, reference, window)
+    z = next((answer.statistic for answer in answers if answer.test == "mean"), None)
+    row = {"feature": name, "status": status, "finding": finding, "test": worst.test, "z": z, "p": worst.p_adjusted}
+    return row | measure_effects(reference, window, answers)
 
 # %% ../nbs/08_monitor_drift.ipynb #201d0d46
 @dataclass(frozen=True)
@@ -270,89 +343,6 @@ class DriftResult:
         if self.log.get("damaged"):
             lines.append(f"{self.log['damaged']} damaged lines were skipped.")
         return "\n".join(lines)
-
-# %% ../nbs/08_monitor_drift.ipynb #be25a072
-def count_cells(reference: dict[str, Any], window: dict[str, Any]) -> tuple["np.ndarray", "np.ndarray"]:
-    "The counts of both samples in the reference's bins, or of its categories."
-    import numpy as np
-
-    if reference["kind"] != "category":
-        return np.array(reference["counts"]), np.array(window["counts"])
-    names = list(reference["counts"])
-    return tuple(np.array([side["counts"].get(name, 0) for name in names], int) for side in (reference, window))
-
-
-def measure_effects(reference: dict[str, Any], window: dict[str, Any], answers: list[Comparison]) -> dict[str, Any]:
-    "`smd` (numbers only), `psi` and `distance`; the last counts missing values and new categories, too."
-    counts = compare_counts(*count_cells(reference, window), ordered=reference["kind"] != "category")
-    effects = {answer.test: abs(answer.effect) for answer in answers}
-    apart = 1.0 if effects.get("mean") == LARGEST_Z else 0.0  # neither sample varies, and they differ
-    distances = [effects["missing"] if "missing" in effects else 0.0, effects.get("new categories", 0.0), apart]
-    distance = max(*distances, counts.distance if counts else 0.0)
-    smd = next((answer.effect for answer in answers if answer.test == "mean"), None)
-    return {"smd": smd, "psi": counts.psi if counts else 0.0, "distance": min(distance, 1.0)}
-
-# %% ../nbs/08_monitor_drift.ipynb #29aa59b9
-def _describe_mean(effect: float, reference: dict[str, Any], window: dict[str, Any]) -> str:
-    change, direction = abs(window["mean"] - reference["mean"]), "higher" if effect > 0 else "lower"
-    return f"{window['mean']:.4g} on average, {change:.3g} {direction} than in training"
-
-
-def _describe_distribution(effect: float, reference: dict[str, Any], window: dict[str, Any]) -> str:
-    ratio = window["std"] / reference["std"] if reference["std"] else math.inf
-    if 0.9 < ratio < 1.1:
-        return "other values than in training, with much the same mean and spread"
-    return f"values spread by {window['std']:.3g}, {reference['std']:.3g} in training"
-
-
-def _describe_shares(effect: float, reference: dict[str, Any], window: dict[str, Any]) -> str:
-    shares = {
-        name: [side["counts"].get(name, 0) / max(side["count"], 1) for side in (window, reference)]
-        for name in reference["counts"]
-    }
-    name = max(shares, key=lambda name: abs(shares[name][0] - shares[name][1]))
-    return f"{name} {shares[name][0]:.0%}, {shares[name][1]:.0%} in training"
-
-# %% ../nbs/08_monitor_drift.ipynb #3f218075
-def _describe_new(effect: float, reference: dict[str, Any], window: dict[str, Any]) -> str:
-    new = sorted(set(window["counts"]) - set(reference["counts"]), key=lambda name: -window["counts"][name])
-    return f"{effect:.1%} new: {', '.join(name[:20] for name in new[:3])}"
-
-
-def _describe_missing(effect: float, reference: dict[str, Any], window: dict[str, Any]) -> str:
-    now, before = (side["missing"] / max(side["missing"] + side["count"], 1) for side in (window, reference))
-    return "missing in every line" if now == 1 else f"missing in {now:.1%}, {before:.1%} in training"
-
-
-_DESCRIBE = {
-    "mean": _describe_mean,
-    "distribution": _describe_distribution,
-    "shares": _describe_shares,
-    "new categories": _describe_new,
-    "missing": _describe_missing,
-}
-
-# %% ../nbs/08_monitor_drift.ipynb #69ba6855
-def _status(answers: list[Comparison]) -> str:
-    if any(answer.drifted for answer in answers):
-        return "drift"
-    if any(answer.significant for answer in answers):
-        return "negligible"  # certainly different, and not by much
-    if any(answer.material for answer in answers):
-        return "uncertain"  # perhaps much different, perhaps by chance
-    return "stable"
-
-
-def summarise_feature(
-    name: str, reference: dict[str, Any], window: dict[str, Any], answers: list[Comparison]
-) -> dict[str, Any]:  # `feature status finding test z p smd psi distance`
-    "All answers about one feature in one row; `p` is that of the worst one."
-    status = _status(answers)
-    worst = min(answers, key=lambda a: (not a.drifted, not a.significant, not a.material, a.p_adjusted, a.p))
-    finding = "as in training" if status == "stable" else _DESCRIBE[worst.test](worst.effect, reference, window)
-    z = next((answer.statistic for answer in answers if answer.test == "mean"), None)
-    row = {"feature": name, "status": status, "finding": finding, "test": worst.test, "z": z, "p": worst.p_adjusted}
-    return row | measure_effects(reference, window, answers)
 
 # %% ../nbs/08_monitor_drift.ipynb #824acb4a
 def _give_verdict(rows: int, minimum: int | None, reference_rows: int, drifted: list[str]) -> tuple[str, str]:
@@ -474,3 +464,16 @@ def list_findings(result: DriftResult) -> list[dict[str, Any]]:
         }
         for row in rows
     ]
+
+# %% ../nbs/08_monitor_drift.ipynb #0acfc07a
+def read_predictions(
+    lab: Workspace,
+    last_n: int = 200,  # the latest lines
+    any_model: bool = False,  # also those of other models than the one in service
+) -> "pd.DataFrame":  # `model_version prediction probability ts` and one column a feature, oldest first
+    "The latest logged predictions as a table, for people to look at."
+    import pandas as pd
+
+    name = current_model(lab)
+    reader = LogReader(lab, None if any_model else name, Contract.model_validate(find_entry(lab, name)["contract"]))
+    return pd.DataFrame(reader.read_last(last_n).unnest("features").to_dict(as_series=False))

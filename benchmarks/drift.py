@@ -1,0 +1,214 @@
+"""How far the drift check can be trusted, and what it costs. Every figure is printed beside its reference.
+
+    python benchmarks/drift.py                      # everything; about 40 minutes on two cores
+    python benchmarks/drift.py --only false-alarms --windows 200
+    python benchmarks/drift.py --telco telco.csv    # also on the Telco customer churn data
+
+A population is a large table of customers with the model's probabilities. Each simulated check draws its own training
+rows and its own window from it, so both samples are fresh and no difference is real unless a scenario makes it so.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import venv
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import polars as pl
+from joblib import Parallel, delayed
+
+from churn_lab.generate_data import draw_customers, generate
+from churn_lab.log_window import Window
+from churn_lab.monitor_drift import DriftResult, judge_window
+from churn_lab.prepare_data import Contract, clean_rows, prepare, read_processed, type_columns
+from churn_lab.registry import current_model, open_model
+from churn_lab.train import make_reference, train
+from churn_lab.workspace import Workspace, create_workspace
+
+SIZES = (50, 100, 200, 1_000, 10_000, 100_000)
+HELD_OUT = 1_000  # rows that the reference of the predictions comes from
+
+
+@dataclass(frozen=True)
+class Population:
+    """Customers to draw from, with what a model says about each."""
+
+    name: str
+    rows: pd.DataFrame  # typed features
+    probability: np.ndarray
+    contract: Contract
+    threshold: float
+    trained_on: int  # how many rows a training set has
+
+    @cached_property
+    def lines(self) -> pl.DataFrame:
+        """The same as log lines, parsed."""
+        columns = {"probability": self.probability}
+        for feature in self.contract.features:
+            values = self.rows[feature.name].to_numpy()
+            if feature.kind == "category":
+                columns[feature.name] = pl.Series([value or None for value in values], dtype=pl.String)
+            else:
+                columns[feature.name] = pl.Series(values.astype(float)).fill_nan(None)
+        return pl.DataFrame(columns)
+
+    def draw_reference(self, rng: np.random.Generator) -> dict:
+        """What `train_stats.json` would keep of a fresh training set."""
+        rows = self.rows.iloc[rng.integers(len(self.rows), size=self.trained_on)]
+        held_out = self.probability[rng.integers(len(self.rows), size=HELD_OUT)]
+        return make_reference(rows, self.contract, held_out, self.threshold)
+
+    def draw_window(self, rng: np.random.Generator, size: int) -> pl.DataFrame:
+        return self.lines[rng.integers(len(self.rows), size=size)]
+
+    def judge(self, reference: dict, lines: pl.DataFrame) -> DriftResult:
+        """The verdict, by the same code as for a log, from the parsed line on."""
+        window = Window(self.contract, reference, self.threshold)
+        features = lines.select(self.contract.names).to_struct("features")
+        window.add(lines.select("probability", features, pl.lit(0.0).alias("ts")))
+        return judge_window(reference, window.summary())
+
+
+def lab_population(size: int = 50_000) -> Population:
+    """The lab's own customers, scored by a model of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        lab = Workspace(folder)
+        create_workspace(lab.root)
+        generate(lab)
+        prepare(lab)
+        train(lab)
+        model = open_model(lab, current_model(lab))
+        rows = draw_customers(size, seed=1)[model.contract.names]
+        rows = type_columns(clean_rows(rows, model.contract.features), model.contract.features)
+        return Population("lab", rows, model.probability(rows), model.contract, model.threshold, 3_000)
+
+
+def telco_population(path: Path) -> Population:
+    """The Telco customers, all 7,043 of them, scored by a model of their own."""
+    with tempfile.TemporaryDirectory() as folder:
+        lab = Workspace(folder)
+        create_workspace(lab.root)
+        prepare(lab, raw=path, target="Churn", identifier="customerID")
+        train(lab)
+        model = open_model(lab, current_model(lab))
+        rows = read_processed(lab, model.contract)
+        return Population("Telco", rows, model.probability(rows), model.contract, model.threshold, len(rows) * 3 // 5)
+
+
+def count_alarms(population: Population, seeds: range) -> list[int]:
+    """How many windows without drift are called drift, by size."""
+    alarms = [0] * len(SIZES)
+    for seed in seeds:
+        rng = np.random.default_rng(seed)
+        reference = population.draw_reference(rng)
+        for place, size in enumerate(SIZES):
+            alarms[place] += population.judge(reference, population.draw_window(rng, size)).verdict == "drift"
+    return alarms
+
+
+def in_parallel(function, windows: int, *arguments) -> np.ndarray:
+    """The sum of `function(*arguments, seeds)` over all seeds."""
+    parts = [range(start, min(start + 25, windows)) for start in range(0, windows, 25)]
+    return np.sum(Parallel(n_jobs=-1)(delayed(function)(*arguments, part) for part in parts), axis=0)
+
+
+def simulate_false_alarms(populations: list[Population], windows: int) -> list[dict]:
+    rows = []
+    for population in populations:
+        shares = in_parallel(count_alarms, windows, population) / windows
+        rows.append({"no drift": population.name} | {f"n={size:,}": f"{share:.1%}" for size, share in zip(SIZES, shares)})
+    return rows
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A change of one feature, made to a window."""
+
+    name: str
+    population: str
+    feature: str
+    size: int
+    change: Callable[[pl.Series, np.random.Generator], pl.Series]
+
+    def apply(self, lines: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:
+        return lines.with_columns(self.change(lines[self.feature], rng).alias(self.feature))
+
+
+def shift(by: float, decimals: int) -> Callable:
+    return lambda column, rng: (column + by).round(decimals)
+
+
+def widen(centre: float, decimals: int) -> Callable:
+    return lambda column, rng: ((column - centre) * 1.3 + centre).round(decimals)
+
+
+def move(before: str, after: str, share: float) -> Callable:
+    """15 points of all customers go from one category, which has `share` of them, to another."""
+
+    def change(column: pl.Series, rng: np.random.Generator) -> pl.Series:
+        names = column.to_numpy().astype(object)
+        names[(names == before) & (rng.random(len(names)) < 0.15 / share)] = after
+        return pl.Series(names, dtype=pl.String)
+
+    return change
+
+
+def replace_some(value: str | None) -> Callable:
+    """5 % of the values become another one, or missing."""
+    return lambda column, rng: pl.Series(
+        [value if lost else kept for kept, lost in zip(column, rng.random(len(column)) < 0.05)], dtype=column.dtype
+    )
+
+
+def make_scenarios(population: Population) -> list[Scenario]:
+    """The changes that a check has to find, for one population."""
+    if population.name == "lab":
+        numbers, (first, second), other = {"avg_session_minutes": 1, "tenure_months": 0}, ("basic", "premium"), "region"
+        category = "plan_type"
+    else:
+        numbers, (first, second), other = {"MonthlyCharges": 2, "tenure": 0}, ("Month-to-month", "Two year"), "PaymentMethod"
+        category = "Contract"
+    lines, made = population.lines, []
+    shares = {name: float((lines[category] == name).mean()) for name in (first, second)}
+    for name, decimals in numbers.items():
+        mean, spread = lines[name].mean(), lines[name].std()
+        made.append((f"{name}: mean + 0.5 standard deviations", name, 200, shift(0.5 * spread, decimals)))
+        made.append((f"{name}: spread + 30 %", name, 1_000, widen(mean, decimals)))
+        made.append((f"{name}: 5 % missing", name, 200, replace_some(None)))
+    for before, after in ((first, second), (second, first)):
+        made.append((f"{category}: 15 points more {after}", category, 200, move(before, after, shares[before])))
+    made.append((f"{other}: 5 % in a new category", other, 200, replace_some("MARS")))
+    return [Scenario(name, population.name, *rest) for name, *rest in sorted(made, key=lambda row: row[2])]
+
+
+def count_detections(population: Population, seeds: range) -> list[int]:
+    """How many windows of each scenario are found to have drifted, in the feature that was changed."""
+    scenarios = make_scenarios(population)
+    found = [0] * len(scenarios)
+    for seed in seeds:
+        rng = np.random.default_rng(10_000 + seed)
+        reference = population.draw_reference(rng)
+        for place, scenario in enumerate(scenarios):
+            lines = scenario.apply(population.draw_window(rng, scenario.size), rng)
+            result = population.judge(reference, lines)
+            found[place] += any(row["feature"] == scenario.feature and row["status"] == "drift" for row in result.features)
+    return found
+
+
+def simulate_detection(populations: list[Population], windows: int) -> list[dict]:
+    rows = []
+    for population in populations:
+        shares = in_parallel(count_detections, windows, population) / windows
+        for scenario, share in zip(make_scenarios(population), shares):
+            rows.append({"data": population.name, "change": scenario.name, "n": scenario.size, "found": f"{share:.1%}"})
+    return rows
