@@ -79,7 +79,7 @@ def score_baselines(
         rows.append({"baseline": "always churn" if constant else strategy, **figures})
     return sorted(rows, key=lambda row: -row["f1"])
 
-# %% ../nbs/05a_evaluate.ipynb #9191f3b1
+# %% ../nbs/05a_evaluate.ipynb #61fa992f
 def score_thresholds(
     truth: "np.ndarray | pd.Series",  # shape (n,), 0 or 1
     probability: "np.ndarray",  # shape (n,)
@@ -91,7 +91,7 @@ def score_thresholds(
     truth, thresholds = np.asarray(truth), np.arange(1, 100) / 100
     said = probability[None, :] >= thresholds[:, None]
     hits, calls = (said & (truth == 1)).sum(axis=1), said.sum(axis=1)
-    precision = np.divide(hits, calls, out=np.zeros(len(calls)), where=calls > 0)
+    precision = np.divide(hits, calls, out=np.full(len(calls), np.nan), where=calls > 0)  # undefined where nobody is called
     f1 = 2 * hits / np.maximum(calls + (truth == 1).sum(), 1)
     recall = hits / max((truth == 1).sum(), 1)
     return pd.DataFrame({"threshold": thresholds, "precision": precision, "recall": recall, "f1": f1})
