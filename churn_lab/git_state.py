@@ -331,11 +331,10 @@ class State(Stored):
         with target.open("rb") as f:
             return f.read(1_000_000)
 
-# %% ../nbs/10b_git_state.ipynb #7eab13ce
+# %% ../nbs/10b_git_state.ipynb #3979dd35
 class Ancestry(State):
     "What came before a commit."
 
-    @lru_cache(maxsize=256)
     def reach(self, oid: str | None) -> frozenset[str]:
         "A commit and everything before it."
         seen, todo = set(), [oid]
@@ -355,7 +354,7 @@ class Ancestry(State):
             one = next(iter(self.commits[one].parents), None)
         return frozenset(seen)
 
-# %% ../nbs/10b_git_state.ipynb #262ffd1f
+# %% ../nbs/10b_git_state.ipynb #84ef2b7a
 def _find_children(history: Ancestry) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for commit in history.commits.values():
@@ -369,7 +368,6 @@ class History(Ancestry):
 
     _children = cached_property(_find_children)
 
-    @lru_cache(maxsize=256)
     def after(self, oid: str) -> frozenset[str]:
         "A commit and everything that was built on it."
         seen, todo = set(), [oid]
@@ -393,12 +391,13 @@ def _short(name: str) -> str:
     "A branch's own name: `refs/heads/main` and `refs/remotes/origin/main` are both `main`."
     return name.split("/", 3 if name.startswith("refs/remotes/") else 2)[-1]
 
-# %% ../nbs/10b_git_state.ipynb #43bae149
+# %% ../nbs/10b_git_state.ipynb #51581ccf
 class Lab(History):
     "A student's repository: its main branch, its settings, and what earlier checks have seen."
 
     def __init__(self, folder: str | os.PathLike):
         super().__init__(folder)
+        self.reach, self.after = lru_cache(256)(self.reach), lru_cache(256)(self.after)  # each walk once a check
         self.memory = read_memory(self.common_dir)
         self.here = run_git(self.folder, "symbolic-ref", "--quiet", "HEAD").stdout.decode(errors="replace").strip()
         self.head = run_git(self.folder, "rev-parse", "--quiet", "--verify", "HEAD^{commit}").stdout.decode().strip() or None
