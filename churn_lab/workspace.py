@@ -260,7 +260,7 @@ def project_files() -> dict[str, str]:
     scripts = {f"src/{name}.py": _script(name) for name in SCRIPTS}
     return {".gitignore": _GITIGNORE, **scripts, "src/api.py": _API_SCRIPT}
 
-# %% ../nbs/01_project_structure.ipynb #d9e5cff3
+# %% ../nbs/01_project_structure.ipynb #f6a793b1
 def create_workspace(
     root: str | os.PathLike,  # the project's folder; made if it is not there
 ) -> list[str]:  # what was added, as relative paths
@@ -269,7 +269,7 @@ def create_workspace(
     with name_os_errors(lab.root):
         for folder in (lab.data, lab.models, lab.registry, lab.logs, lab.src):
             if not folder.is_dir():
-                folder.mkdir(parents=True)
+                folder.mkdir(parents=True, exist_ok=True)  # another process may be quicker
                 added.append(folder.name + "/")
     for name, content in project_files().items():
         if not (lab.root / name).exists():
