@@ -46,7 +46,7 @@ def test_every_row_gets_the_models_answer_and_keeps_its_cells(churn_lab, lab, cu
 def test_a_file_and_the_service_answer_alike_also_for_messy_cells(lab, tmp_path):
     rows = read_messy(draw_customers(200, seed=4).drop(columns="churn").astype(str))
     rows.to_csv(tmp_path / "messy.csv", index=False)
-    result = read(score_csv(lab, tmp_path / "messy.csv", portion=64).path)
+    result = read(score_csv(lab, tmp_path / "messy.csv", block=2000).path)
     body = {"rows": rows.to_dict("records")}
     answers = TestClient(create_app(lab)).post("/predict/batch", json=body).json()["predictions"]
     assert [a["probability"] for a in answers] == pytest.approx(result["probability"].astype(float).tolist(), abs=1e-6)
@@ -111,7 +111,7 @@ def test_a_file_that_is_no_table_of_customers_is_refused(lab, customers, content
 def test_memory_does_not_grow_with_the_file(lab, tmp_path):
     program = (
         "import resource, sys; from churn_lab.batch_scoring import score_csv; from churn_lab.workspace import Workspace\n"
-        "score_csv(Workspace(sys.argv[1]), sys.argv[2], portion=10_000)\n"
+        "score_csv(Workspace(sys.argv[1]), sys.argv[2], block=400_000)\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
     )
     rows, peaks = draw_customers(50_000).drop(columns="churn").to_csv(index=False).partition("\n"), []
