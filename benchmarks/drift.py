@@ -126,7 +126,9 @@ def simulate_false_alarms(populations: list[Population], windows: int) -> list[d
     rows = []
     for population in populations:
         shares = in_parallel(count_alarms, windows, population) / windows
-        rows.append({"no drift": population.name} | {f"n={size:,}": f"{share:.1%}" for size, share in zip(SIZES, shares)})
+        rows.append(
+            {"no drift": population.name} | {f"n={size:,}": f"{share:.1%}" for size, share in zip(SIZES, shares)}
+        )
     return rows
 
 
@@ -176,7 +178,11 @@ def make_scenarios(population: Population) -> list[Scenario]:
         numbers, (first, second), other = {"avg_session_minutes": 1, "tenure_months": 0}, ("basic", "premium"), "region"
         category = "plan_type"
     else:
-        numbers, (first, second), other = {"MonthlyCharges": 2, "tenure": 0}, ("Month-to-month", "Two year"), "PaymentMethod"
+        numbers, (first, second), other = (
+            {"MonthlyCharges": 2, "tenure": 0},
+            ("Month-to-month", "Two year"),
+            "PaymentMethod",
+        )
         category = "Contract"
     lines, made = population.lines, []
     shares = {name: float((lines[category] == name).mean()) for name in (first, second)}
@@ -201,7 +207,9 @@ def count_detections(population: Population, seeds: range) -> list[int]:
         for place, scenario in enumerate(scenarios):
             lines = scenario.apply(population.draw_window(rng, scenario.size), rng)
             result = population.judge(reference, lines)
-            found[place] += any(row["feature"] == scenario.feature and row["status"] == "drift" for row in result.features)
+            found[place] += any(
+                row["feature"] == scenario.feature and row["status"] == "drift" for row in result.features
+            )
     return found
 
 
@@ -212,3 +220,208 @@ def simulate_detection(populations: list[Population], windows: int) -> list[dict
         for scenario, share in zip(make_scenarios(population), shares):
             rows.append({"data": population.name, "change": scenario.name, "n": scenario.size, "found": f"{share:.1%}"})
     return rows
+
+
+# Evidently, beside it, in an environment of its own
+
+
+def evidently_python() -> Path:
+    """A Python with Evidently, made on the first call and kept in the user's cache."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "churn_lab" / "evidently"
+    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    if not python.exists():
+        venv.create(folder, with_pip=True)
+    if subprocess.run([python, "-c", "import evidently"], capture_output=True).returncode:
+        subprocess.run(
+            [python, "-m", "pip", "install", "-q", "evidently==0.7.23", "pandas<3"], check=True, capture_output=True
+        )
+    return python
+
+
+def ask_evidently(reference: pd.DataFrame, cases: dict[str, list[pd.DataFrame]]) -> dict[str, dict]:
+    """For each case and method: how often each column is called drifted, how often any, and seconds a window."""
+    with tempfile.TemporaryDirectory() as folder:
+        reference.to_csv(Path(folder) / "reference.csv", index=False)
+        for name, windows in cases.items():
+            pd.concat(windows, keys=range(len(windows)), names=["window"]).reset_index("window").to_csv(
+                Path(folder) / f"{name}.csv", index=False
+            )
+        script = Path(__file__).with_name("drift_evidently.py")
+        done = subprocess.run([evidently_python(), script, folder], capture_output=True, text=True)
+        if done.returncode:
+            raise SystemExit(done.stderr[-2000:])
+        return json.loads(done.stdout.splitlines()[-1])
+
+
+def compare_with_evidently(population: Population, windows: int) -> list[dict]:
+    """The same windows for both; the reference is one training set, as Evidently wants its rows."""
+    rng = np.random.default_rng(3)
+    chosen = rng.integers(len(population.rows), size=population.trained_on)
+    rows, held_out = (
+        population.rows.iloc[chosen],
+        population.probability[rng.integers(len(population.rows), size=HELD_OUT)],
+    )
+    reference = make_reference(rows, population.contract, held_out, population.threshold)
+    cases: dict[str, list[pl.DataFrame]] = {}
+    for size in SIZES[:5]:
+        cases[f"no drift, n={size}"] = [
+            population.draw_window(rng, size) for _ in range(windows if size < 10_000 else 20)
+        ]
+    scenarios = {f"{scenario.name}, n={scenario.size}": scenario for scenario in make_scenarios(population)}
+    for name, scenario in scenarios.items():
+        drawn = (population.draw_window(rng, scenario.size) for _ in range(windows))
+        cases[name] = [scenario.apply(lines, rng) for lines in drawn]
+    files = {f"case{number}": name for number, name in enumerate(cases)}
+    names = population.contract.names
+    frames = {
+        file: [pd.DataFrame(lines.select(names).to_dict(as_series=False)) for lines in cases[name]]
+        for file, name in files.items()
+    }
+    theirs, table = ask_evidently(rows[names], frames), []
+    for file, name in files.items():
+        scenario = scenarios.get(name)
+        ours = [population.judge(reference, lines) for lines in cases[name]]
+        if scenario:
+            found = [
+                any(r["feature"] == scenario.feature and r["status"] == "drift" for r in result.features)
+                for result in ours
+            ]
+        else:
+            found = [result.verdict == "drift" for result in ours]
+        key = scenario.feature if scenario else "any"
+        shares = {label: f"{theirs[file][method][key]:.0%}" for method, label in METHODS.items()}
+        shares["Evidently, preset's verdict"] = f"{theirs[file]['default']['dataset']:.0%}"
+        table.append({"data": population.name, "alarms": name, "churn_lab": f"{np.mean(found):.0%}", **shares})
+    return table
+
+
+METHODS = {"default": "Evidently, preset", "psi": "Evidently, PSI >= 0.1"}
+
+
+# Cost
+
+
+def write_log(lab: Workspace, lines: int) -> Path:
+    """A log of one file, in lines as the API writes them."""
+    model = open_model(lab, current_model(lab))
+    unique = min(lines, 1_000_000)
+    rows = draw_customers(unique, seed=7)[model.contract.names]
+    probability = model.probability(rows).tolist()
+    path = lab.logs / "predictions-2026-01-01.jsonl"
+    with path.open("w") as log:
+        for number, (values, chance) in enumerate(zip(rows.to_dict("records"), probability)):
+            head = {
+                "request_id": f"{number:032x}",
+                "model_version": model.name,
+                "prediction": int(chance >= model.threshold),
+            }
+            tail = {"probability": chance, "latency_ms": 0.31, "features": values, "ts": 1767225600 + number / 100}
+            log.write(json.dumps(head | tail) + "\n")
+    block = path.read_bytes()
+    with path.open("ab") as log:
+        for _ in range(lines // unique - 1):
+            log.write(block)
+    return path
+
+
+def time_command(*arguments: object) -> tuple[float, float]:
+    """Seconds and peak megabytes of a whole process."""
+    started = time.perf_counter()
+    process = subprocess.Popen([str(word) for word in arguments], stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    assert os.waitstatus_to_exitcode(status) in (0, 3), arguments
+    return time.perf_counter() - started, usage.ru_maxrss / 1024
+
+
+def time_drift(lab: Workspace, *options: object) -> tuple[float, float]:
+    return time_command(
+        sys.executable, "-c", "from churn_lab.cli import main; main()", "drift", "--workspace", lab.root, *options
+    )
+
+
+def measure_cost(rounds: int = 3) -> list[dict]:
+    with tempfile.TemporaryDirectory() as folder:
+        lab = Workspace(folder)
+        create_workspace(lab.root)
+        generate(lab)
+        prepare(lab)
+        train(lab)
+        write_log(lab, 10_000)
+        small = statistics.median(time_drift(lab, "--last-n", 200)[0] for _ in range(2 * rounds))
+        path = write_log(lab, 1_000_000)
+        reading = "import sys, time, pandas as pd; t = time.perf_counter(); pd.read_json(sys.argv[1], lines=True); print(time.perf_counter() - t)"
+        ours, pandas = [], []
+        for _ in range(rounds):  # in turns, since other work on the machine comes and goes
+            ours.append(time_drift(lab, "--all"))
+            done = subprocess.run([sys.executable, "-c", reading, path], capture_output=True, text=True, check=True)
+            pandas.append(float(done.stdout))
+        contract = open_model(lab, current_model(lab)).contract
+        current = draw_customers(1_000_000, seed=7)[contract.names]
+        evidently = ask_evidently(draw_customers(3_000)[contract.names], {"case0": [current]})["case0"]["default"][
+            "seconds"
+        ]
+        write_log(lab, 10_000_000)
+        large = statistics.median(time_drift(lab, "--last-n", 200)[0] for _ in range(2 * rounds))
+        seconds, memory = time_drift(lab, "--all")
+    whole, least = (
+        statistics.median(second for second, _ in ours),
+        statistics.median(megabytes for _, megabytes in ours),
+    )
+    return [
+        {"cost": "1,000,000 lines, whole command", "measured": f"{whole:.1f} s", "reference": "", "ratio": ""},
+        {
+            "cost": "",
+            "measured": "",
+            "reference": f"pandas read_json alone: {(p := statistics.median(pandas)):.1f} s",
+            "ratio": f"1/{p / whole:.1f}",
+        },
+        {
+            "cost": "",
+            "measured": "",
+            "reference": f"Evidently, rows in memory: {evidently:.1f} s",
+            "ratio": f"1/{evidently / whole:.1f}",
+        },
+        {"cost": "memory, 1,000,000 lines", "measured": f"{least:.0f} MB", "reference": "", "ratio": ""},
+        {
+            "cost": "memory, 10,000,000 lines",
+            "measured": f"{memory:.0f} MB ({seconds:.0f} s)",
+            "reference": "",
+            "ratio": f"{memory / least:.2f}",
+        },
+        {"cost": "--last-n 200 of 10,000 lines", "measured": f"{small:.2f} s", "reference": "", "ratio": ""},
+        {
+            "cost": "--last-n 200 of 10,000,000 lines",
+            "measured": f"{large:.2f} s",
+            "reference": "",
+            "ratio": f"{large / small:.2f}",
+        },
+    ]
+
+
+def print_table(title: str, rows: list[dict]) -> None:
+    """A table in Markdown."""
+    print(f"\n### {title}\n\n| {' | '.join(rows[0])} |\n|{' --- |' * len(rows[0])}")
+    for row in rows:
+        print(f"| {' | '.join(map(str, row.values()))} |", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=["false-alarms", "detection", "evidently", "cost"])
+    parser.add_argument("--windows", type=int, default=2_000, help="simulated windows at each size")
+    parser.add_argument("--telco", type=Path, help="the Telco customer churn CSV")
+    options = parser.parse_args()
+    populations = [lab_population()] + ([telco_population(options.telco)] if options.telco else [])
+    if options.only in (None, "false-alarms"):
+        print_table("Alarms without drift", simulate_false_alarms(populations, options.windows))
+    if options.only in (None, "detection"):
+        print_table("Drift found", simulate_detection(populations, options.windows))
+    if options.only in (None, "evidently"):
+        for population in populations:
+            print_table("Beside Evidently", compare_with_evidently(population, min(options.windows, 100)))
+    if options.only in (None, "cost"):
+        print_table("Cost", measure_cost())
+
+
+if __name__ == "__main__":
+    main()

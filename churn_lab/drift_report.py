@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['WIDTH', 'HEIGHT', 'MARGIN', 'draw_number', 'draw_bars', 'suggest_next', 'render_report', 'write_report',
-           'post_result', 'DriftWatch', 'parse_every', 'watch_drift']
+           'post_result', 'RunningSum', 'DriftWatch', 'parse_every', 'watch_drift']
 
 # %% ../nbs/08b_drift_report.ipynb #b54d4859
 import json
@@ -165,7 +165,27 @@ def post_result(
             reason = str(error) or type(error).__name__
     return reason
 
-# %% ../nbs/08b_drift_report.ipynb #1cc685ab
+# %% ../nbs/08b_drift_report.ipynb #1824e45a
+class RunningSum:
+    "All lines of the model in service, added up once; each further look adds the new ones."
+
+    def __init__(self, lab: Workspace, since: float | None, any_model: bool):
+        self.lab, self.since, self.any_model, self.source = lab, since, any_model, None
+
+    def continues(self) -> bool:
+        "Whether the model is the same and no log became shorter."
+        offsets = self.source.reader.offsets
+        grown = all(path.is_file() and path.stat().st_size >= offset for path, offset in offsets.items())
+        return grown and self.source.model_file == current_model(self.lab)
+
+    def look(self, z_threshold: float) -> DriftResult:
+        if self.source is None or not self.continues():
+            self.source = DriftSource(self.lab, self.any_model)
+        for frame in self.source.reader.read_new(self.since, unfinished=False):
+            self.source.window.add(frame)
+        return self.source.judge(z_threshold)
+
+# %% ../nbs/08b_drift_report.ipynb #a22f3354
 class DriftWatch:
     "A check that can be repeated at the cost of the new lines."
 
@@ -178,35 +198,23 @@ class DriftWatch:
         all_lines: bool = False,
         any_model: bool = False,
     ):
-        tolerated_false_alarms(z_threshold)  # what is wrong now will be wrong in each round
         if last_n < 1:
             raise LabError("at least 1 prediction to look at", str(last_n), "--last-n 200")
-        self.lab, self.z_threshold, self.last_n, self.since, self.any_model = lab, z_threshold, last_n, since, any_model
-        self.whole, self.source, self.result, self.stamp = all_lines or since is not None, None, None, None
+        tolerated_false_alarms(z_threshold)  # what is wrong now will be wrong at each look
+        self.lab, self.z_threshold, self.last_n, self.any_model = lab, z_threshold, last_n, any_model
+        self.sum = RunningSum(lab, since, any_model) if all_lines or since is not None else None
+        self.result = self.stamp = None
 
     def check(self) -> DriftResult:
         "The verdict now; follows the model in service."
-        stamp = (current_model(self.lab), tuple((str(path), path.stat().st_size) for path in find_logs(self.lab)))
-        if self.result is None or stamp != self.stamp:
-            self.result = self._add_up() if self.whole else self._look_back()
-            self.stamp = stamp
+        stamp = (current_model(self.lab), [(path, path.stat().st_size) for path in find_logs(self.lab)])
+        if stamp != self.stamp:
+            self.result, self.stamp = self._look(), stamp
         return self.result
 
-    def _look_back(self) -> DriftResult:
-        return check_drift(self.lab, self.z_threshold, self.last_n, any_model=self.any_model)
-
-    def _add_up(self) -> DriftResult:
-        if self.source is None or not self._continues():
-            self.source = DriftSource(self.lab, self.any_model)
-        for frame in self.source.reader.read_new(self.since, unfinished=False):
-            self.source.window.add(frame)
-        return self.source.judge(self.z_threshold)
-
-    def _continues(self) -> bool:
-        "Whether the model is the same and no log became shorter."
-        offsets = self.source.reader.offsets
-        grown = all(path.is_file() and path.stat().st_size >= offset for path, offset in offsets.items())
-        return grown and self.source.model_file == current_model(self.lab)
+    def _look(self) -> DriftResult:
+        window = (self.lab, self.z_threshold, self.last_n)
+        return self.sum.look(self.z_threshold) if self.sum else check_drift(*window, any_model=self.any_model)
 
 # %% ../nbs/08b_drift_report.ipynb #101d29d6
 def parse_every(text: str) -> float:  # seconds

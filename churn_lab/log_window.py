@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SMALL_BLOCK', 'LARGEST_BLOCK', 'LARGEST_NUMBER', 'MOST_CATEGORIES', 'simulate_predictions', 'log_schema',
            'read_lines', 'read_backwards', 'read_forwards', 'NumberSums', 'CategoryCounts', 'Window', 'parse_duration',
-           'parse_since', 'find_logs', 'LogReader']
+           'parse_since', 'find_logs', 'LineFilter', 'LogReader']
 
 # %% ../nbs/08a_log_window.ipynb #7df2614a
 import json
@@ -167,7 +167,7 @@ def read_forwards(
             start += cut
             yield block[:cut], start
 
-# %% ../nbs/08a_log_window.ipynb #d3152206
+# %% ../nbs/08a_log_window.ipynb #8d5c8696
 LARGEST_NUMBER = 3.4e38  # what a float32 holds; larger ones are never served
 
 
@@ -184,8 +184,7 @@ class NumberSums:
     def add(self, column: "pl.Series") -> None:
         import numpy as np
 
-        values = column.drop_nulls().to_numpy()
-        values = values[np.abs(values) <= LARGEST_NUMBER]
+        values = column.filter(column.abs() <= LARGEST_NUMBER).to_numpy()
         self.missing += len(column) - len(values)
         if len(values):
             self.counts += np.bincount(np.searchsorted(self.edges, values), minlength=len(self.counts))
@@ -198,9 +197,9 @@ class NumberSums:
         count = int(self.counts.sum())
         mean = self.sum / count if count else 0.0
         spread = math.sqrt(max(self.squares - count * mean**2, 0.0) / (count - 1)) if count > 1 else 0.0
-        summary = {"count": count, "missing": self.missing, "mean": self.centre + mean, "std": spread}
-        summary |= {"edges": self.edges.tolist(), "counts": self.counts.tolist()}
-        return summary | ({"lowest": self.low, "highest": self.high} if count else {})
+        bins = {"edges": self.edges.tolist(), "counts": self.counts.tolist()}
+        reach = {"lowest": self.low, "highest": self.high} if count else {}
+        return {"count": count, "missing": self.missing, "mean": self.centre + mean, "std": spread, **bins, **reach}
 
 # %% ../nbs/08a_log_window.ipynb #79573c5d
 MOST_CATEGORIES = 1000  # different texts of one feature that are kept apart; the others are counted together
@@ -224,7 +223,11 @@ class CategoryCounts:
         "In the form of the reference."
         return {"count": self.counts.total(), "missing": self.missing, "counts": dict(self.counts)}
 
-# %% ../nbs/08a_log_window.ipynb #285baff1
+# %% ../nbs/08a_log_window.ipynb #7b8edd4c
+def _make_sums(feature: Feature, reference: dict[str, Any]) -> NumberSums | CategoryCounts:
+    return CategoryCounts(feature, reference) if feature.kind == "category" else NumberSums(reference)
+
+
 class Window:
     "A stretch of the log, added up: what training kept of its rows, for rows that the model was asked about."
 
@@ -232,17 +235,10 @@ class Window:
         self.contract, self.threshold = contract, threshold
         self.rows, self.called, self.first, self.last = 0, 0, math.inf, -math.inf
         self.prediction = NumberSums(reference["prediction"])
-        self.features = {
-            feature.name: CategoryCounts(feature, reference["features"][feature.name])
-            if feature.kind == "category"
-            else NumberSums(reference["features"][feature.name])
-            for feature in contract.features
-        }
+        self.features = {f.name: _make_sums(f, reference["features"][f.name]) for f in contract.features}
 
     def add(self, frame: "pl.DataFrame") -> None:
         "Add lines of `read_lines`."
-        if not frame.height:
-            return
         self.rows += frame.height
         self.called += int((frame["probability"] >= self.threshold).sum())
         self.prediction.add(frame["probability"])
@@ -254,10 +250,9 @@ class Window:
 
     def summary(self) -> dict[str, Any]:
         "`rows`, `features` and `prediction` in the form of the reference."
-        kinds = {feature.name: {"kind": feature.kind} for feature in self.contract.features}
-        features = {name: kinds[name] | column.summary() for name, column in self.features.items()}
-        share = self.called / self.rows if self.rows else 0.0
-        return {"rows": self.rows, "features": features, "prediction": self.prediction.summary() | {"positive_share": share}}
+        features = {f.name: {"kind": f.kind, **self.features[f.name].summary()} for f in self.contract.features}
+        called = {"positive_share": self.called / max(self.rows, 1)}
+        return {"rows": self.rows, "features": features, "prediction": self.prediction.summary() | called}
 
 # %% ../nbs/08a_log_window.ipynb #72c1ccde
 def parse_duration(
@@ -285,13 +280,13 @@ def find_logs(lab: Workspace) -> list[Path]:
     paths = [lab.logs / "predictions.log", *sorted(lab.logs.glob("predictions-*.jsonl"))]
     return [path for path in paths if path.is_file()]
 
-# %% ../nbs/08a_log_window.ipynb #13227921
-class LogReader:
-    "Reads a project's log for one model; counts what it passes over."
+# %% ../nbs/08a_log_window.ipynb #6ea86e02
+class LineFilter:
+    "Picks one model's lines out of blocks; counts what it passes over."
 
-    def __init__(self, lab: Workspace, model_file: str | None, contract: Contract):
-        self.lab, self.model_file, self.schema = lab, model_file, log_schema(contract)
-        self.damaged, self.others, self.offsets = 0, 0, {}
+    def __init__(self, model_file: str | None, contract: Contract):
+        self.model_file, self.schema = model_file, log_schema(contract)
+        self.damaged, self.others = 0, 0
 
     def select(self, block: bytes, since: float | None = None) -> "pl.DataFrame":
         "The lines of a block that are this model's (None: any model's) and not older than `since`."
@@ -309,6 +304,14 @@ class LogReader:
             self.others += frame.height - ours.height
             frame = ours
         return frame if since is None else frame.filter(pl.col("ts") >= since)
+
+# %% ../nbs/08a_log_window.ipynb #f7e7a6fd
+class LogReader(LineFilter):
+    "Reads a project's log for one model."
+
+    def __init__(self, lab: Workspace, model_file: str | None, contract: Contract):
+        super().__init__(model_file, contract)
+        self.lab, self.offsets = lab, {}
 
     def read_last(self, last_n: int) -> "pl.DataFrame":
         "The latest lines, oldest first; the rest of the log is not touched."
