@@ -252,12 +252,15 @@ def _run_on_terminal(command: list[str]) -> tuple[float, float]:
     reader = threading.Thread(target=_drain, args=(master,), daemon=True)
     reader.start()
     started = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=slave)
-    _, status, usage = os.wait4(process.pid, 0)
+    process, peak = psutil.Popen(command, stdout=subprocess.DEVNULL, stderr=slave), 0
+    while process.poll() is None:
+        with contextlib.suppress(psutil.Error):
+            peak = max(peak, process.memory_info().rss)
+        time.sleep(0.02)
     seconds = time.perf_counter() - started
     os.close(slave)
-    assert status == 0, f"{command} failed"
-    return seconds, usage.ru_maxrss / 1024
+    assert process.returncode == 0, f"{command} failed"
+    return seconds, peak / 2**20
 
 
 def _drain(master: int) -> None:

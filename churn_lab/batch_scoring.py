@@ -63,15 +63,22 @@ def check_column(
     answers = texts.replace_strict(list(meant), list(meant.values()), default=None, return_dtype=kind)
     return (known.fill_null(answers) if number else answers), broken
 
-# %% ../nbs/07b_batch_scoring.ipynb #1e6b754d
+# %% ../nbs/07b_batch_scoring.ipynb #201900ee
+def _sorting_keys(cleaned: "pl.DataFrame") -> list["np.ndarray"]:  # the most important one last, as numpy wants it
+    "Categories before numbers, few different values before many: neighbours then take the same way through most trees."
+    import polars as pl
+
+    numbers = sorted((c for c in cleaned if c.dtype.is_numeric()), key=lambda column: -column.n_unique())
+    texts = (c.fill_null("").cast(pl.Categorical).to_physical() for c in cleaned if not c.dtype.is_numeric())
+    return [column.to_numpy() for column in (*numbers, *texts)]
+
+# %% ../nbs/07b_batch_scoring.ipynb #4781ba68
 def score_portion(model: ServingModel, cleaned: "pl.DataFrame") -> "np.ndarray":  # shape (n,)
     "The probability of churn for cleaned rows, in their order."
     import numpy as np
     import polars as pl
 
-    numbers = [column.to_numpy() for column in cleaned if column.dtype.is_numeric()]
-    order = np.lexsort(numbers) if numbers else np.arange(len(cleaned))
-    inputs = {}
+    order, inputs = np.lexsort(_sorting_keys(cleaned)), {}
     for feature in model.contract.features:
         column = cleaned[feature.name]
         values = column.fill_null("") if feature.kind == "category" else column.cast(pl.Float32).fill_null(float("nan"))
