@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['SMALL_BLOCK', 'LARGEST_BLOCK', 'LARGEST_NUMBER', 'MOST_CATEGORIES', 'simulate_predictions', 'log_schema',
-           'read_lines', 'read_backwards', 'read_forwards', 'NumberSums', 'CategoryCounts', 'Window', 'parse_duration',
-           'parse_since', 'find_logs', 'LineFilter', 'LogReader']
+           'read_lines', 'open_log', 'read_backwards', 'read_forwards', 'NumberSums', 'CategoryCounts', 'Window',
+           'parse_duration', 'parse_since', 'find_logs', 'LineFilter', 'LogReader']
 
-# %% ../nbs/08a_log_window.ipynb #7df2614a
+# %% ../nbs/08a_log_window.ipynb #dcf4accd
 import json
 import math
 import time
@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from .prepare_data import Contract, Feature, clean_value
 from .registry import current_model, open_model
@@ -128,13 +128,22 @@ def _mend(line: bytes) -> bytes | None:
     except (ValueError, RecursionError):
         return None
 
-# %% ../nbs/08a_log_window.ipynb #8e5c42ab
+# %% ../nbs/08a_log_window.ipynb #46874eda
 LARGEST_BLOCK = 1 << 24  # 16 MB: what the reader holds in memory, whatever the log's size
+
+
+def open_log(path: Path) -> BinaryIO:
+    "The log for reading; `LabError` if that is not allowed."
+    try:
+        return path.open("rb")
+    except OSError as error:
+        found = (error.strerror or str(error)).lower()
+        raise LabError(f"to read logs/{path.name}", found, "check who may read it") from error
 
 
 def read_backwards(path: Path) -> Iterator[bytes]:
     "A file's lines in blocks, the last block first."
-    with path.open("rb") as log:
+    with open_log(path) as log:
         end, size = log.seek(0, 2), 1 << 16
         while end > 0:
             start = max(0, end - size)
@@ -148,14 +157,14 @@ def read_backwards(path: Path) -> Iterator[bytes]:
             yield block[cut:]
             end = start + cut
 
-# %% ../nbs/08a_log_window.ipynb #9354a30b
+# %% ../nbs/08a_log_window.ipynb #319a2b9e
 def read_forwards(
     path: Path,
     start: int = 0,  # the byte to begin at: the start of a line
     unfinished: bool = True,  # also a last line that has no end yet
 ) -> Iterator[tuple[bytes, int]]:  # a block, and the byte after it
     "A file's lines in blocks, the first block first."
-    with path.open("rb") as log:
+    with open_log(path) as log:
         while True:
             log.seek(start)
             block = log.read(LARGEST_BLOCK)

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['LARGEST_Z', 'EXPECTED', 'MATERIAL', 'WEIGHTS', 'LEAST_ROWS', 'QUESTIONS', 'LARGE_SHIFT', 'EXIT_CODES',
-           'read_reference', 'compare_means', 'pool_cells', 'CountComparison', 'compare_counts', 'find_excess',
-           'compare_missing', 'Comparison', 'compare_numbers', 'compare_categories', 'compare_feature',
+           'read_reference', 'find_tails', 'compare_means', 'pool_cells', 'CountComparison', 'compare_counts',
+           'find_excess', 'compare_missing', 'Comparison', 'compare_numbers', 'compare_categories', 'compare_feature',
            'tolerated_false_alarms', 'correct_for_many', 'find_bar', 'find_minimum', 'count_cells', 'measure_effects',
            'describe_finding', 'summarise_feature', 'DriftFindings', 'DriftResult', 'judge_window', 'DriftSource',
            'check_drift', 'list_findings', 'read_predictions']
@@ -35,7 +35,12 @@ def read_reference(lab: Workspace, model_file: str) -> dict[str, Any]:  # what `
         raise LabError(f"a reference for {model_file} in registry/train_stats.json", "none", "churn-lab train")
     return reference
 
-# %% ../nbs/08_monitor_drift.ipynb #e349b9a6
+# %% ../nbs/08_monitor_drift.ipynb #f67ac8ad
+def find_tails(z: float) -> float:
+    "How likely a normal variable strays at least `z` standard deviations to either side."
+    return math.erfc(abs(z) / math.sqrt(2))
+
+
 LARGEST_Z = 999.0  # what is reported in place of infinity, where neither sample varies
 
 
@@ -144,7 +149,7 @@ MATERIAL = {"mean": 0.2, "distribution": 0.05, "shares": 0.05, "new categories":
 WEIGHTS = {"mean": 0.07, "distribution": 0.02, "shares": 1.0, "new categories": 0.02, "missing": 0.02}
 LEAST_ROWS = 20  # below this a mean is not normal enough, whatever the features
 
-# %% ../nbs/08_monitor_drift.ipynb #bb258422
+# %% ../nbs/08_monitor_drift.ipynb #e5d45d41
 def compare_numbers(name: str, reference: dict[str, Any], window: dict[str, Any]) -> list[Comparison]:
     "The questions about a number: its mean and its distribution."
     import numpy as np
@@ -152,7 +157,7 @@ def compare_numbers(name: str, reference: dict[str, Any], window: dict[str, Any]
     if min(reference["count"], window["count"]) < LEAST_ROWS:
         return []
     z, distance = compare_means(reference, window)
-    answers = [Comparison(name, "mean", z, 2 * NormalDist().cdf(-abs(z)), distance)]
+    answers = [Comparison(name, "mean", z, find_tails(z), distance)]
     counts = compare_counts(np.array(reference["counts"]), np.array(window["counts"]), ordered=True)
     if counts:
         answers.append(Comparison(name, "distribution", counts.chi_square, counts.p, counts.psi))
@@ -182,12 +187,12 @@ def compare_feature(name: str, reference: dict[str, Any], window: dict[str, Any]
     change = window["missing"] / max(sizes[1], 1) - reference["missing"] / max(sizes[0], 1)
     return [*compare(name, reference, window), Comparison(name, "missing", float(window["missing"]), p, change)]
 
-# %% ../nbs/08_monitor_drift.ipynb #f2f9986e
+# %% ../nbs/08_monitor_drift.ipynb #2503e1dd
 def tolerated_false_alarms(z_threshold: float) -> float:
     "The share of windows without drift that may raise an alarm: as many as four means at `z_threshold` each would."
     if not 0 < z_threshold < 20:
         raise LabError("a threshold between 0 and 20 standard errors", f"{z_threshold:g}", "--z-threshold 2.5")
-    return min(0.5, 8 * NormalDist().cdf(-z_threshold))
+    return min(0.5, 4 * find_tails(z_threshold))
 
 
 def correct_for_many(comparisons: list[Comparison], z_threshold: float) -> list[Comparison]:
@@ -401,7 +406,7 @@ def _summarise_prediction(reference: dict[str, Any], window: dict[str, Any], fou
     means = {"mean": now["mean"], "mean_in_training": before["mean"]}
     return {**row, "finding": f"{now['positive_share']:.0%} called churn, {before['positive_share']:.0%} in training", **shares, **means}
 
-# %% ../nbs/08_monitor_drift.ipynb #5325095d
+# %% ../nbs/08_monitor_drift.ipynb #e4e49572
 class DriftSource:
     "A project's log beside the reference of the model in service."
 
@@ -410,6 +415,9 @@ class DriftSource:
         entry = find_entry(lab, self.model_file)
         self.reference = read_reference(lab, self.model_file)
         contract = Contract.model_validate(entry["contract"])
+        if not set(contract.names) <= set(self.reference["features"]):
+            found = "other features than the model has"
+            raise LabError(f"the reference of {self.model_file} in registry/train_stats.json", found, "churn-lab train")
         self.reader = LogReader(lab, None if any_model else self.model_file, contract)
         self.window = Window(contract, self.reference, entry["threshold"])
 
