@@ -11,6 +11,7 @@ rows and its own window from it, so both samples are fresh and no difference is 
 import argparse
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -324,19 +325,26 @@ def write_log(lab: Workspace, lines: int) -> Path:
     return path
 
 
-def time_command(*arguments: object) -> tuple[float, float]:
-    """Seconds and peak megabytes of a whole process."""
-    started = time.perf_counter()
-    process = subprocess.Popen([str(word) for word in arguments], stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    assert os.waitstatus_to_exitcode(status) in (0, 3), arguments
-    return time.perf_counter() - started, usage.ru_maxrss / 1024
+DRIFT = """
+import resource, sys
+from churn_lab.cli import main
+try:
+    main()
+finally:
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, file=sys.stderr)
+"""
+# A child inherits the high-water mark of the process that starts it, so a small one stands between.
+STARTER = "import subprocess, sys; sys.exit(subprocess.run(sys.argv[1:]).returncode)"
 
 
 def time_drift(lab: Workspace, *options: object) -> tuple[float, float]:
-    return time_command(
-        sys.executable, "-c", "from churn_lab.cli import main; main()", "drift", "--workspace", lab.root, *options
-    )
+    """Seconds and peak megabytes of the whole command."""
+    command = [sys.executable, "-c", DRIFT, "drift", "--workspace", lab.root, *options]
+    started = time.perf_counter()
+    done = subprocess.run([sys.executable, "-S", "-c", STARTER, *map(str, command)], capture_output=True, text=True)
+    seconds = time.perf_counter() - started
+    assert done.returncode in (0, 3), done.stderr
+    return seconds, float(done.stderr.splitlines()[-1])
 
 
 def measure_cost(rounds: int = 3) -> list[dict]:
@@ -347,7 +355,8 @@ def measure_cost(rounds: int = 3) -> list[dict]:
         prepare(lab)
         train(lab)
         write_log(lab, 10_000)
-        small = statistics.median(time_drift(lab, "--last-n", 200)[0] for _ in range(2 * rounds))
+        small_lab = Workspace(lab.root.parent / f"{lab.root.name}-small")
+        shutil.copytree(lab.root, small_lab.root)
         path = write_log(lab, 1_000_000)
         reading = "import sys, time, pandas as pd; t = time.perf_counter(); pd.read_json(sys.argv[1], lines=True); print(time.perf_counter() - t)"
         ours, pandas = [], []
@@ -361,7 +370,9 @@ def measure_cost(rounds: int = 3) -> list[dict]:
             "seconds"
         ]
         write_log(lab, 10_000_000)
-        large = statistics.median(time_drift(lab, "--last-n", 200)[0] for _ in range(2 * rounds))
+        pairs = [[time_drift(place, "--last-n", 200)[0] for place in (small_lab, lab)] for _ in range(3 * rounds)]
+        small, large = (statistics.median(times) for times in zip(*pairs))
+        shutil.rmtree(small_lab.root)
         seconds, memory = time_drift(lab, "--all")
     whole, least = (
         statistics.median(second for second, _ in ours),

@@ -85,7 +85,7 @@ def read_lines(
     parts = [read_lines(part, schema) for part in (block[:middle], block[middle:])]
     return pl.concat([frame for frame, _ in parts]), sum(damaged for _, damaged in parts)
 
-# %% ../nbs/08a_log_window.ipynb #f6efafdc
+# %% ../nbs/08a_log_window.ipynb #e2a11e65
 def _parse(block: bytes, schema: dict[str, Any]) -> "pl.DataFrame":
     import polars as pl
 
@@ -97,6 +97,8 @@ def _keep_records(frame: "pl.DataFrame") -> tuple["pl.DataFrame", int]:
     import polars as pl
 
     essential = ("model_version", "probability", "features")
+    if not any(frame[name].null_count() for name in essential):
+        return frame, 0  # as almost always: no copy is made
     kept = frame.filter(pl.all_horizontal(pl.col(name).is_not_null() for name in essential))
     return kept, frame.height - kept.height
 
@@ -289,7 +291,7 @@ def find_logs(lab: Workspace) -> list[Path]:
     paths = [lab.logs / "predictions.log", *sorted(lab.logs.glob("predictions-*.jsonl"))]
     return [path for path in paths if path.is_file()]
 
-# %% ../nbs/08a_log_window.ipynb #6ea86e02
+# %% ../nbs/08a_log_window.ipynb #43807322
 class LineFilter:
     "Picks one model's lines out of blocks; counts what it passes over."
 
@@ -309,9 +311,9 @@ class LineFilter:
         frame, damaged = read_lines(block, self.schema)
         self.damaged += damaged
         if self.model_file:
-            ours = frame.filter(pl.col("model_version") == self.model_file)
-            self.others += frame.height - ours.height
-            frame = ours
+            ours = frame["model_version"] == self.model_file
+            self.others += frame.height - int(ours.sum())
+            frame = frame if ours.all() else frame.filter(ours)
         return frame if since is None else frame.filter(pl.col("ts") >= since)
 
 # %% ../nbs/08a_log_window.ipynb #f7e7a6fd
