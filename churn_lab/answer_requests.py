@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['LARGEST', 'RequestId', 'MAX_ROWS', 'make_field_check', 'make_checks', 'explain', 'Answerer', 'LogError',
-           'write_whole', 'PredictionLog', 'ModelWatch', 'read_stamp', 'compare_contracts', 'WatchThread']
+           'write_whole', 'open_day', 'PredictionLog', 'ModelWatch', 'follow_pointer', 'read_stamp',
+           'compare_contracts', 'WatchThread']
 
-# %% ../nbs/07a_answer_requests.ipynb #eb57d6c2
+# %% ../nbs/07a_answer_requests.ipynb #1199c67a
 import logging
 import math
 import multiprocessing
@@ -17,6 +18,7 @@ import time
 import weakref
 from datetime import UTC, datetime
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, with_config
@@ -163,7 +165,17 @@ def _byte_at(handle: int, position: int) -> bytes:
     os.lseek(handle, position, os.SEEK_SET)  # Windows; the next write goes to the end all the same
     return os.read(handle, 1)
 
-# %% ../nbs/07a_answer_requests.ipynb #11d54c4e
+# %% ../nbs/07a_answer_requests.ipynb #fb381e7d
+_APPEND = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+
+
+def open_day(folder: Path, day: int) -> int:  # a handle for appending
+    "The log of a day, counted from 1970; folder and file are made if they are not there."
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"predictions-{datetime.fromtimestamp(day * 86400, UTC):%Y-%m-%d}.jsonl"
+    return os.open(path, _APPEND, 0o644)
+
+# %% ../nbs/07a_answer_requests.ipynb #7ce0bfbe
 class PredictionLog:
     "`logs/predictions-<day>.jsonl`, one line a prediction; the day is that of the line's `ts`, in UTC."
 
@@ -185,19 +197,14 @@ class PredictionLog:
 
     def _open(self, day: int) -> None:
         self.close()
-        self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / f"predictions-{datetime.fromtimestamp(day * 86400, UTC):%Y-%m-%d}.jsonl"
-        self.handle, self.day = os.open(path, _APPEND, 0o644), day
+        self.handle, self.day = open_day(self.folder, day), day
 
     def close(self) -> None:
         if self.handle is not None:
             os.close(self.handle)
         self.handle = self.day = None
 
-
-_APPEND = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
-
-# %% ../nbs/07a_answer_requests.ipynb #9fe1028c
+# %% ../nbs/07a_answer_requests.ipynb #61e11469
 class ModelWatch:
     "The `Answerer` of the model in service, kept up to date."
 
@@ -214,23 +221,25 @@ class ModelWatch:
             stamp = read_stamp(self.lab)
             if stamp == self.seen and not (self.problem and time.monotonic() > self.next_try):
                 return
-            self.problem = self._follow()
+            self.problem = follow_pointer(self)
             self.seen, self.next_try = stamp, time.monotonic() + 1.0
 
-    def _follow(self) -> str | None:
-        before = self.current
-        try:
-            name = current_model(self.lab)
-            if before is None or before.name != name:
-                after = Answerer(open_model(self.lab, name))
-                if before and (change := compare_contracts(before.model.contract, after.model.contract)):
-                    self.contract_change = f"since {name}: {change}"
-                self.current = after
-        except LabError as error:
-            return f"{error.found} (expected {error.expected})".replace(str(self.lab.root), ".")
-        except Exception:  # a service that goes on is worth more than a watch that stops
-            logging.getLogger(__name__).exception("the model in service cannot be opened")
-            return "the model in service cannot be opened; the service's own output says why"
+# %% ../nbs/07a_answer_requests.ipynb #245cf5a9
+def follow_pointer(watch: ModelWatch) -> str | None:  # why not, if not
+    "Open the model that the pointer names, unless it is open already."
+    before = watch.current
+    try:
+        name = current_model(watch.lab)
+        if before is None or before.name != name:
+            after = Answerer(open_model(watch.lab, name))
+            if before and (change := compare_contracts(before.model.contract, after.model.contract)):
+                watch.contract_change = f"since {name}: {change}"
+            watch.current = after
+    except LabError as error:
+        return f"{error.found} (expected {error.expected})".replace(str(watch.lab.root), ".")
+    except Exception:
+        logging.getLogger(__name__).exception("the model in service cannot be opened")
+        return "the model in service cannot be opened; the service's own output says why"
 
 # %% ../nbs/07a_answer_requests.ipynb #c6bf8f85
 def read_stamp(lab: Workspace) -> tuple[int, int, int] | None:

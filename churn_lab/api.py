@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['MAX_BODY', 'MAX_BATCH_BODY', 'FAST_ROUTES', 'Refusal', 'send_json', 'is_loopback', 'Guard', 'read_body', 'Service',
-           'predict_one', 'predict_rows', 'answer_request', 'check_health', 'describe_model', 'ChurnAPI', 'create_app',
-           'app_from_environment', 'serve']
+           'take_answerer', 'write_log', 'predict_one', 'predict_rows', 'answer_request', 'check_health',
+           'describe_model', 'ChurnAPI', 'create_app', 'app_from_environment', 'serve']
 
 # %% ../nbs/07_api.ipynb #cd8f5f8f
 import asyncio
@@ -101,7 +101,7 @@ async def read_body(headers: dict[bytes, bytes], receive: Callable, limit: int) 
             raise too_large
     return body
 
-# %% ../nbs/07_api.ipynb #cb73027f
+# %% ../nbs/07_api.ipynb #5c99d48d
 class Service:
     "What lives as long as the server: the model in service, the log, and who may ask."
 
@@ -121,25 +121,28 @@ class Service:
             self.thread.stopped.set()
         self.log.close()
 
-    def answerer(self) -> Answerer:
-        "What answers now; the caller keeps it to the end of its request."
-        if self.thread is None:  # a test client does not start applications
-            self.start()
-        if (current := self.watch.current) is None:
-            raise Refusal(503, f"no model can be served: {self.watch.problem}")
-        return current
+# %% ../nbs/07_api.ipynb #b90e1b6d
+def take_answerer(service: Service) -> Answerer:
+    "What answers now; the caller keeps it to the end of its request."
+    if service.thread is None:  # a test client does not start applications
+        service.start()
+    if (current := service.watch.current) is None:
+        raise Refusal(503, f"no model can be served: {service.watch.problem}")
+    return current
 
-    def write_log(self, lines: bytes, ts: float) -> None:
-        try:
-            self.log.append(lines, ts)
-        except LogError as error:
-            raise Refusal(503, f"the prediction could not be logged ({error}), so it is not given") from None
 
-# %% ../nbs/07_api.ipynb #4d802084
+def write_log(service: Service, lines: bytes, ts: float) -> None:
+    "Write to the log, or refuse to answer."
+    try:
+        service.log.append(lines, ts)
+    except LogError as error:
+        raise Refusal(503, f"the prediction could not be logged ({error}), so it is not given") from None
+
+# %% ../nbs/07_api.ipynb #4baae68b
 def predict_one(service: Service, body: bytes) -> bytes:  # JSON in, JSON out
     "Check, predict, log and answer one customer."
     started = time.perf_counter()
-    answerer = service.answerer()
+    answerer = take_answerer(service)
     values = answerer.check.validator.validate_json(body)
     request_id = values.pop("request_id", None)
     if request_id is None:
@@ -147,20 +150,20 @@ def predict_one(service: Service, body: bytes) -> bytes:  # JSON in, JSON out
     answer = answerer.judge(values, request_id, answerer.model.probability_of(values))
     answer["latency_ms"] = round((time.perf_counter() - started) * 1000, 3)
     ts = service.clock()
-    service.write_log(to_json(answer | {"features": values, "ts": ts}) + b"\n", ts)
+    write_log(service, to_json(answer | {"features": values, "ts": ts}) + b"\n", ts)
     return to_json(answer | {"threshold": answerer.model.threshold})
 
-# %% ../nbs/07_api.ipynb #6c5dfad3
+# %% ../nbs/07_api.ipynb #d41035e1
 def predict_rows(service: Service, body: bytes) -> bytes:  # JSON in, JSON out
     "Check, predict, log and answer a batch; nothing is predicted unless all rows are valid."
     started = time.perf_counter()
-    answerer = service.answerer()
+    answerer = take_answerer(service)
     rows = answerer.check_rows.validator.validate_json(body)["rows"]
     ids = [service.new_request_id() if (given := row.pop("request_id", None)) is None else given for row in rows]
     answers = list(map(answerer.judge, rows, ids, answerer.model.probabilities_of(rows)))
     latency, ts = round((time.perf_counter() - started) * 1000, 3), service.clock()
     lines = [to_json(a | {"latency_ms": latency, "features": row, "ts": ts}) for a, row in zip(answers, rows)]
-    service.write_log(b"\n".join(lines) + b"\n", ts)
+    write_log(service, b"\n".join(lines) + b"\n", ts)
     same = {"model_version": answerer.name, "threshold": answerer.model.threshold, "latency_ms": latency}
     return to_json(same | {"predictions": answers})
 
@@ -207,7 +210,7 @@ def check_health(service: Service) -> Health:
         contract_changed=watch.contract_change,
     )
 
-# %% ../nbs/07_api.ipynb #16929998
+# %% ../nbs/07_api.ipynb #1d6c3783
 _SHOWN = (
     "version", "trained_at_utc", "metrics", "threshold", "gate_f1", "passed_gate", "gate", "rows", "seed", "parameters",
     "data_file", "data_sha256", "joblib_sha256", "onnx_sha256", "libraries", "contract",
@@ -217,7 +220,7 @@ _SHOWN = (
 def describe_model(service: Service) -> dict[str, Any]:
     "What is known about the model in service."
     service.watch.refresh()
-    entry = service.answerer().model.entry
+    entry = take_answerer(service).model.entry
     return {"model_version": entry["model_file"], **{key: entry[key] for key in _SHOWN if key in entry}}
 
 # %% ../nbs/07_api.ipynb #711176f0
