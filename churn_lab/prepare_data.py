@@ -446,9 +446,13 @@ def prepare(
     write_atomic(lab.contract, prepared.contract.model_dump_json(indent=2) + "\n")
     return prepared
 
-# %% ../nbs/04_prepare_data.ipynb #309f8442
-def read_processed(lab: Workspace, contract: Contract) -> "pd.DataFrame":
+# %% ../nbs/04_prepare_data.ipynb #7465e6a3
+def read_processed(
+    lab: Workspace,
+    contract: Contract | None = None,  # default: the one that the rows were prepared by
+) -> "pd.DataFrame":
     "The prepared rows, typed, with the target as 0 and 1."
+    contract = contract or read_contract(lab)
     rows = read_csv(lab.processed, "churn-lab prepare")
     if missing := {*contract.names, contract.target} - set(rows.columns):
         found = f"no column {', '.join(sorted(missing))}"
