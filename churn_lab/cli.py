@@ -1,6 +1,7 @@
 """The command `churn-lab`: wiring only. Each command calls one function of the package and prints what it returns."""
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from churn_lab.workspace import LabError, create_workspace, find_workspace, locate_workspace, write_atomic
+from churn_lab.workspace import LabError, create_workspace, find_workspace, is_workspace, locate_workspace, write_atomic
 
 app = typer.Typer(
     help="The life of a churn model, from data to rollback.",
@@ -67,6 +68,8 @@ def init(
 ) -> None:
     """Make the project of the lab, or add what is missing from it."""
     lab = locate_workspace(folder)
+    if lab.root == Path.cwd() and not (folder or is_workspace(lab.root) or os.environ.get("CHURN_LAB_HOME")):
+        lab = locate_workspace("my-lab")  # no course around: do not fill whatever folder this is
     added = create_workspace(lab.root)
     print(f"{lab.root}: " + (f"added {', '.join(added)}" if added else "nothing was missing"))
 
@@ -74,7 +77,7 @@ def init(
 @app.command()
 def doctor(
     workspace: WorkspaceOption = None,
-    port: Annotated[int, typer.Option(help="The port that the API will use.")] = 8000,
+    port: Annotated[int, typer.Option(help="The port that the API will use.", min=1, max=65535)] = 8000,
     as_json: JsonOption = False,
 ) -> None:
     """Check that this machine can run the lab; exit code 1 if something has to be mended."""
@@ -176,13 +179,22 @@ def train(
         tried: str | float = float(max_features)
     except ValueError:
         tried = max_features
-    forest = Forest(n_estimators, max_depth, min_samples_leaf, tried, class_weight)
+    weight = None if class_weight == "none" else class_weight
+    forest = Forest(n_estimators, max_depth, min_samples_leaf, tried, weight)
     with working("training"):
         entry = train_model(find_workspace(workspace), gate_f1, seed, tolerance, forest, why)
     if as_json:
         show_json(entry)
     else:
         show([{**check, "passed": "yes" if check["passed"] else "NO"} for check in entry["gate"]], "The gate")
+        comparison = entry["comparison"]
+        if "difference" in comparison:
+            low, high = comparison["interval"]
+            print(
+                f"F1 against {comparison['champion']}: {comparison['difference']:+.4f} (95 %: {low:+.4f} to {high:+.4f})"
+            )
+        else:
+            print(f"not compared with a champion: {comparison['why']}")
         state = "in service" if entry["passed_gate"] else "refused: the model in service has not changed"
         print(f"{entry['model_file']}: F1 {entry['metrics']['f1']}, ROC AUC {entry['metrics']['roc_auc']}, {state}")
     raise typer.Exit(0 if entry["passed_gate"] else 5)
@@ -406,14 +418,14 @@ def run(
         name: str(value) for name, value in (("target", target), ("positive", positive), ("id", identifier)) if value
     }
     if raw:
-        parameters["raw"] = str(raw.resolve())
+        parameters["raw"] = str(raw)
     for text in parameter or []:
         name, sign, value = text.partition("=")
         if not sign:
             raise LabError("a parameter as name=value", text, f"-p {name}=VALUE")
         parameters[name] = value
     with progress_bar() as on_cell:
-        result = run_course(workspace, parameters, only, start, on_cell=on_cell)
+        result = run_course(workspace, parameters, only, start, on_cell=on_cell, on_wait=say_that_we_wait)
     if as_json:
         show_json(result)
     else:
@@ -426,6 +438,11 @@ def run(
     if not as_json:
         print(f"report: {result['report']}")
     raise typer.Exit(0 if result["ok"] else 1)
+
+
+def say_that_we_wait() -> None:
+    """Another run is busy in the same project."""
+    print("another run is working in this project: waiting for it", file=sys.stderr)
 
 
 @contextmanager
@@ -533,12 +550,16 @@ def git_graph(
 def drift(
     z_threshold: Annotated[float, typer.Option(help="How far a mean may stray, in standard errors.")] = 2.5,
     last_n: Annotated[int, typer.Option(help="How many of the latest predictions to look at.")] = 200,
-    since: Annotated[str | None, typer.Option(help="All from then on: 90m, 24h, 7d, or 2026-01-31T12:00 (UTC).")] = None,
+    since: Annotated[
+        str | None, typer.Option(help="All from then on: 90m, 24h, 7d, or 2026-01-31T12:00 (UTC).")
+    ] = None,
     all_lines: Annotated[bool, typer.Option("--all", help="All predictions in the logs.")] = False,
     any_model: Annotated[bool, typer.Option("--any-model", help="Also predictions of models not in service.")] = False,
     html: Annotated[Path | None, typer.Option(help="Write a page about it.")] = None,
     webhook: Annotated[str | None, typer.Option(help="Post the result as JSON to this address.")] = None,
-    every: Annotated[str | None, typer.Option(help="Repeat until stopped: 60s. Speaks when the verdict changes.")] = None,
+    every: Annotated[
+        str | None, typer.Option(help="Repeat until stopped: 60s. Speaks when the verdict changes.")
+    ] = None,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -62,7 +62,7 @@ def find_notebooks(folder: Path | None = None) -> list[Path]:
             return found
     raise LabError("the course's notebooks in nbs/", "none", "run this in the course's folder, or clone the course")
 
-# %% ../nbs/11_headless_runs.ipynb #100c9564
+# %% ../nbs/11_headless_runs.ipynb #17203109
 def choose_notebooks(
     notebooks: list[Path],  # all of them, in order
     only: list[str] | None = None,  # numbers: ["03", "05b"]
@@ -75,7 +75,8 @@ def choose_notebooks(
             raise LabError("the number of a notebook", wanted, f"one of {', '.join(number.values())}")
     if only:
         return [path for path in notebooks if number[path] in only]
-    return [path for path in notebooks if (start or "") <= number[path] < "10"]
+    lab_1 = (start or "") < "10"  # whoever begins later wants what is later
+    return [path for path in notebooks if number[path] >= (start or "") and (number[path] < "10") == lab_1]
 
 # %% ../nbs/11_headless_runs.ipynb #24828b95
 def list_steps(folder: Path | None = None) -> list[dict[str, Any]]:
@@ -146,7 +147,7 @@ def _kernel_manager(lab: Workspace) -> type:
 
     return LabKernelManager
 
-# %% ../nbs/11_headless_runs.ipynb #34f2f728
+# %% ../nbs/11_headless_runs.ipynb #eda223b9
 def _run_notebook(lab: Workspace, source: Path, target: Path, parameters: dict, on_cell: Callable) -> dict | None:
     "Execute one notebook; what failed (`notebook cell error`), or nothing."
     import papermill
@@ -165,6 +166,8 @@ def _run_notebook(lab: Workspace, source: Path, target: Path, parameters: dict, 
     except papermill.PapermillExecutionError as error:
         message = error.evalue if error.ename == "LabError" else f"{error.ename}: {error.evalue}"
         return {"notebook": source.name, "cell": error.exec_count, "error": message}
+    except KeyboardInterrupt:
+        return {"notebook": source.name, "cell": None, "error": "stopped by Ctrl-C"}
     except Exception as error:  # a kernel that died, a disk that is full
         return {"notebook": source.name, "cell": None, "error": f"{type(error).__name__}: {error}"}
     return None
@@ -180,20 +183,15 @@ def _write_page(notebook: Path) -> str:
     write_atomic(notebook.with_suffix(".html"), page)
     return notebook.with_suffix(".html").name
 
-# %% ../nbs/11_headless_runs.ipynb #56208162
+# %% ../nbs/11_headless_runs.ipynb #7c3754a1
 def read_figures(
     lab: Workspace,
     settings: dict[str, Any] | None = None,  # `z_threshold` and `last_n` of the drift check
 ) -> dict[str, Any]:  # only what the project has got to
     "A project's figures: rows, metrics, gate, current model, drift, rollback."
     from churn_lab.registry import current_model, find_entry, read_history
-    from churn_lab.workspace import read_csv
 
-    figures: dict[str, Any] = {}
-    if lab.raw.exists():
-        figures["rows"] = len(read_csv(lab.raw))
-    if lab.processed.exists():
-        figures["rejected"] = figures.get("rows", 0) - len(read_csv(lab.processed))
+    figures: dict[str, Any] = _data_figures(lab)
     if not lab.current_model.exists():
         return figures
     entry = find_entry(lab, current_model(lab))
@@ -207,6 +205,16 @@ def read_figures(
         figures["rollback"] = f"{back[-1]['from']} to {back[-1]['to']}"
     return figures
 
+# %% ../nbs/11_headless_runs.ipynb #d01760a0
+def _data_figures(lab: Workspace) -> dict[str, Any]:
+    from churn_lab.prepare_data import read_contract
+    from churn_lab.workspace import read_csv
+
+    if lab.processed.exists():
+        rejected = read_contract(lab).rejected
+        return {"rows": len(read_csv(lab.processed)) + rejected, "rejected": rejected}
+    return {"rows": len(read_csv(lab.raw))} if lab.raw.exists() else {}
+
 # %% ../nbs/11_headless_runs.ipynb #e403ec2d
 def _drift_figures(lab: Workspace, settings: dict[str, Any]) -> dict[str, Any]:
     from churn_lab.monitor_drift import check_drift
@@ -217,16 +225,21 @@ def _drift_figures(lab: Workspace, settings: dict[str, Any]) -> dict[str, Any]:
         return {"drift": f"not checked: {error.found}"}
     return {"drift": result.verdict, "drift_score": result.score}
 
-# %% ../nbs/11_headless_runs.ipynb #badc2954
+# %% ../nbs/11_headless_runs.ipynb #59dbac13
 @contextmanager
-def _run_folder(lab: Workspace) -> Iterator[Path]:
+def _run_folder(lab: Workspace, on_wait: Callable[[], None]) -> Iterator[Path]:
     "A new folder in `runs/`, while no other run works in this project."
-    from filelock import FileLock
+    from filelock import FileLock, Timeout
 
     create_workspace(lab.root)
     with name_os_errors(lab.runs):
         lab.runs.mkdir(exist_ok=True)
-        with FileLock(lab.runs / ".lock"):
+        lock = FileLock(lab.runs / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            on_wait()
+        with lock:
             stamp = f"{datetime.now(UTC):%Y%m%d_%H%M%S}"
             while (folder := lab.runs / stamp).exists():
                 stamp += "_2"
@@ -262,7 +275,17 @@ def _run_steps(lab: Workspace, folder: Path, given: dict[Path, dict], on_cell: C
             step["page"] = _write_page(folder / source.name)
     return steps, failure
 
-# %% ../nbs/11_headless_runs.ipynb #76735aa9
+# %% ../nbs/11_headless_runs.ipynb #305f1a54
+def _resolve_raw(parameters: dict[str, Any]) -> dict[str, Any]:
+    "The parameters with `raw` as a path that holds in every kernel; `LabError` if there is no such file."
+    if not parameters.get("raw"):
+        return parameters
+    path = Path(parameters["raw"]).absolute()
+    if not path.is_file():
+        raise LabError(f"a file {path}", "none", "check the path after --raw")
+    return {**parameters, "raw": str(path)}
+
+# %% ../nbs/11_headless_runs.ipynb #25980772
 def run(
     workspace: str | os.PathLike | None = None,  # the project; default: by the rule of `locate_workspace`
     parameters: dict[str, Any] | None = None,  # for any notebook that has them: {"rows": 2000, "gate_f1": 0.6}
@@ -270,19 +293,22 @@ def run(
     start: str | None = None,  # the number to begin at
     notebooks: Path | None = None,  # the folder of the notebooks
     on_cell: Callable[[Path, int, int], None] = lambda notebook, cell, cells: None,  # called before each cell
+    on_wait: Callable[[], None] = lambda: None,  # called if another run works in this project
 ) -> dict[str, Any]:  # `ok report steps figures failure`; figures as `read_figures` returns them
     "Run the lab without a screen, into `runs/<time stamp>/`, and write `report.html` there."
     chosen = choose_notebooks(find_notebooks(notebooks), only, start)
-    given = check_parameters(chosen, parameters or {})
-    lab, began = locate_workspace(workspace), time.monotonic()
-    with _run_folder(lab) as folder:
+    parameters = _resolve_raw(parameters or {})
+    given = check_parameters(chosen, parameters)
+    lab = locate_workspace(workspace)
+    with _run_folder(lab, on_wait) as folder:
+        started, began = datetime.now(UTC), time.monotonic()
         steps, failure = _run_steps(lab, folder, given, on_cell)
         settings = {name: value for values in given.values() for name, value in values.items()}
         result = {
             "ok": failure is None,
-            "started": f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}",
+            "started": f"{started:%Y-%m-%d %H:%M:%S}",
             "seconds": round(time.monotonic() - began, 1),
-            "parameters": parameters or {},
+            "parameters": parameters,
             "steps": steps,
             "figures": read_figures(lab, settings) if failure is None else {},
             "failure": failure,

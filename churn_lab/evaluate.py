@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# %% ../nbs/05a_evaluate.ipynb #9a0a31c9
+# %% ../nbs/05a_evaluate.ipynb #666a5997
 class Split(NamedTuple):
     "The rows to learn from, to choose a threshold on, and to report on."
 
@@ -30,7 +30,7 @@ def split_rows(
     data: "pd.DataFrame",  # typed features and the target
     target: str,  # the target's column, 0 or 1
 ) -> Split:  # 60, 20 and 20 % of each class
-    "A stratified split that does not depend on the rows' order, nor on rows that are added later."
+    "A stratified split by content, not by order. Rows that are added later may move a row to the next set, never from train to test."
     import pandas as pd
 
     tickets = pd.util.hash_pandas_object(data.drop(columns=target).astype(str), index=False, hash_key="churn-lab-ticket")

@@ -39,7 +39,7 @@ def churn_probability(
         score += customers[trait].map(LOG_ODDS[trait]).to_numpy(float)
     return 1 / (1 + np.exp(-score))
 
-# %% ../nbs/03_generate_data.ipynb #7e557914
+# %% ../nbs/03_generate_data.ipynb #0b7f21a8
 def draw_customers(
     rows: int = 5000,  # how many
     seed: int = 42,  # the same rows and seed give the same customers
@@ -48,8 +48,9 @@ def draw_customers(
     import numpy as np
     import pandas as pd
 
-    if rows < 1:
-        raise LabError("a number of rows of at least 1", str(rows), "churn-lab generate --rows 5000")
+    if rows < 1 or seed < 0:
+        found = f"rows={rows}, seed={seed}"
+        raise LabError("at least 1 row and a seed of at least 0", found, "churn-lab generate --rows 5000 --seed 42")
     rng = np.random.default_rng(seed)
     customers = pd.DataFrame({
         "tenure_months": rng.integers(1, 73, rows),

@@ -7,8 +7,7 @@ __all__ = ['LAB_CONTRACT', 'Feature', 'Contract', 'clean_value', 'clean_rows', '
            'summarise_failures', 'soil', 'plot_quality', 'QualityError', 'Limits', 'find_problems', 'infer_contract',
            'observe', 'read_contract', 'Prepared', 'check_data', 'prepare', 'read_processed']
 
-# %% ../nbs/04_prepare_data.ipynb #d9da7cea
-import math
+# %% ../nbs/04_prepare_data.ipynb #b1b7d587
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,14 +16,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
-from .workspace import LabError, Workspace, read_csv, write_atomic, write_csv
+from .workspace import LabError, Workspace, as_csv, read_csv, write_together
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
     from matplotlib.figure import Figure
 
-# %% ../nbs/04_prepare_data.ipynb #36cd9cb8
+# %% ../nbs/04_prepare_data.ipynb #d14427bf
 class Feature(BaseModel):
     "One column that the model may use."
 
@@ -38,12 +37,17 @@ class Feature(BaseModel):
     highest: float | None = None
     categories: list[str] = []
 
+    @property
+    def limit(self) -> float:
+        "The largest size of a number that the model can tell from its neighbours: it computes in float32."
+        return 2.0**53 if self.kind == "integer" else 3e38
+
     @cached_property
     def spelling(self) -> dict[str, str]:
         "How each known category is written, by its case-folded text."
         return {name.casefold(): name for name in [*self.categories, *(self.allowed or [])]}
 
-# %% ../nbs/04_prepare_data.ipynb #73f63ae2
+# %% ../nbs/04_prepare_data.ipynb #9edeb67a
 class Contract(BaseModel):
     "What a row of the data may look like."
 
@@ -53,6 +57,7 @@ class Contract(BaseModel):
     identifier: str | None = None  # a column that names the customer: checked, never learned from
     features: list[Feature]
     left_out: dict[str, str] = {}  # columns that are no features, and why
+    rejected: int = 0  # rows that broke it when the data was prepared
 
     @property
     def names(self) -> list[str]:
@@ -134,7 +139,7 @@ def type_columns(
             typed[feature.name] = column.astype("int64" if whole else "float64")
     return cleaned.assign(**typed)
 
-# %% ../nbs/04_prepare_data.ipynb #29f3eee8
+# %% ../nbs/04_prepare_data.ipynb #831eddfa
 def _number_checks(feature: Feature) -> list:
     import pandas as pd
     from pandera.pandas import Check
@@ -142,7 +147,8 @@ def _number_checks(feature: Feature) -> list:
     def numbers(values):
         return pd.to_numeric(values, errors="coerce")
 
-    checks = [Check(lambda v: v.map(lambda x: not isinstance(x, str) and math.isfinite(x)), name="a number")]
+    limit = feature.limit
+    checks = [Check(lambda v: v.map(lambda x: not isinstance(x, str) and abs(x) <= limit), name="a number")]
     if feature.kind == "integer":
         checks.append(Check(lambda v: numbers(v).isna() | (numbers(v) % 1 == 0), name="a whole number"))
     if (low := feature.minimum) is not None:
@@ -282,9 +288,11 @@ def find_problems(
         problems.append(f"{identifier.name} repeats in {repeated:.1%} of the rows (--max-duplicates)")
     return problems
 
-# %% ../nbs/04_prepare_data.ipynb #d14adefc
-def _infer_number(name: str, numbers: "pd.Series", nullable: bool) -> Feature:
+# %% ../nbs/04_prepare_data.ipynb #306e433c
+def _infer_number(name: str, numbers: "pd.Series", nullable: bool) -> Feature | str:
     whole = (numbers.dropna() % 1 == 0).all()
+    if whole and len(numbers) > 20 and numbers.is_unique and abs(numbers.iloc[-1] - numbers.iloc[0]) == len(numbers) - 1:
+        return "it counts the rows: an identifier, not a feature"
     below_zero = (numbers.dropna() < 0).mean()
     minimum = 0.0 if below_zero <= 0.01 else None  # a few negatives in a column of sizes are errors, not news
     return Feature(name=name, kind="integer" if whole else "number", nullable=nullable, minimum=minimum)
@@ -294,11 +302,13 @@ def _usual_spellings(values: "pd.Series") -> list[str]:
     counts = values.value_counts().sort_index().sort_values(ascending=False, kind="stable")
     return sorted({name.casefold(): name for name in reversed(counts.index)}.values())
 
-# %% ../nbs/04_prepare_data.ipynb #6bb90898
+# %% ../nbs/04_prepare_data.ipynb #df9ddd03
 def _infer_feature(name: str, cells: "pd.Series") -> Feature | str:
     "A feature, or the reason why this column is none."
     import pandas as pd
 
+    if name in ("request_id", "probabilities"):
+        return "a name that the service needs for itself"
     values = cells.str.split().str.join(" ")
     filled = values[~values.str.casefold().isin(_MISSING)]
     numbers = pd.to_numeric(filled, errors="coerce")
@@ -376,13 +386,17 @@ def read_contract(lab: Workspace) -> Contract:
         first = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error.strerror
         raise LabError("a data contract in data/contract.json", f"a damaged file ({first})", "churn-lab prepare") from None
 
-# %% ../nbs/04_prepare_data.ipynb #bb2aff4f
+# %% ../nbs/04_prepare_data.ipynb #809f4bfa
 def _choose_contract(lab: Workspace, rows: "pd.DataFrame", target, positive, identifier) -> Contract:
     if target:
         return infer_contract(rows, target, positive, identifier)
+    if positive or identifier:
+        given = "--positive" if positive else "--id"
+        raise LabError(f"--target beside {given}", "none", "name the column that says who left: --target COLUMN")
     known = [*LAB_CONTRACT.names, LAB_CONTRACT.target]
     if set(known) <= set(rows.columns):
-        return LAB_CONTRACT
+        others = {name: "not in the lab's contract" for name in rows if name not in known}
+        return LAB_CONTRACT.model_copy(update={"left_out": others})
     if lab.contract.exists():
         before = read_contract(lab)
         if before.target in rows.columns and set(before.names) <= set(rows.columns):
@@ -404,7 +418,7 @@ class Prepared:
     def rejected(self) -> int:
         return len(self.cleaned) - len(self.rows)
 
-# %% ../nbs/04_prepare_data.ipynb #3ebc0681
+# %% ../nbs/04_prepare_data.ipynb #710e65ee
 def check_data(
     rows: "pd.DataFrame",  # what `read_csv` returned
     contract: Contract,
@@ -423,9 +437,10 @@ def check_data(
         worst = "; ".join(f"{r['column']}: {r['rule']} ({r['rows']} rows)" for r in summarise_failures(failures)[:5])
         raise LabError("rows of both classes that keep the contract", f"{len(kept)} rows left: {worst}", "mend the file")
     typed = type_columns(kept, contract.features).assign(**{contract.target: target[kept.index]})
-    return Prepared(observe(contract, typed), typed.reset_index(drop=True), cleaned, failures)
+    contract = observe(contract, typed).model_copy(update={"rejected": len(cleaned) - len(kept)})
+    return Prepared(contract, typed.reset_index(drop=True), cleaned, failures)
 
-# %% ../nbs/04_prepare_data.ipynb #b82f42a1
+# %% ../nbs/04_prepare_data.ipynb #5d598a93
 def prepare(
     lab: Workspace,
     raw: str | Path | None = None,  # your own CSV; default: data/raw.csv
@@ -440,10 +455,10 @@ def prepare(
     if len(rows) < 2:
         raise LabError(f"many rows in {source.name}", "one", "check how the file was exported")
     prepared = check_data(rows, _choose_contract(lab, rows, target, positive, identifier), limits)
+    files = {lab.processed: as_csv(prepared.rows), lab.contract: prepared.contract.model_dump_json(indent=2) + "\n"}
     if source.resolve() != lab.raw.resolve():
-        write_atomic(lab.raw, source.read_bytes())
-    write_csv(prepared.rows, lab.processed)
-    write_atomic(lab.contract, prepared.contract.model_dump_json(indent=2) + "\n")
+        files[lab.raw] = source.read_bytes()
+    write_together(files)
     return prepared
 
 # %% ../nbs/04_prepare_data.ipynb #7465e6a3

@@ -49,7 +49,20 @@ def build_pipeline(
         ("forest", RandomForestClassifier(random_state=seed, n_jobs=-1, **forest)),
     ])
 
-# %% ../nbs/05b_train.ipynb #f1fb08c5
+# %% ../nbs/05b_train.ipynb #bb1a7c5b
+def _name_inputs(graph, names: list[str]) -> None:
+    "Give an ONNX graph's inputs the features' own names; skl2onnx makes `Monthly_Charges` of `Monthly Charges`."
+    given = {value.name: name for value, name in zip(graph.input, names)} | {"probabilities": "probabilities", "": ""}
+
+    def rename(name: str) -> str:
+        return given.get(name, f"{name}~")  # so that no inner value has the name of a feature
+
+    for value in (*graph.input, *graph.output, *graph.initializer):
+        value.name = rename(value.name)
+    for node in graph.node:
+        node.input[:], node.output[:] = map(rename, node.input), map(rename, node.output)
+
+# %% ../nbs/05b_train.ipynb #3733e036
 def convert_to_onnx(
     pipeline: "Pipeline",  # fitted
     contract: Contract,
@@ -60,8 +73,9 @@ def convert_to_onnx(
 
     types = {"category": StringTensorType, "number": FloatTensorType, "integer": FloatTensorType}
     inputs = [(feature.name, types[feature.kind]([None, 1])) for feature in contract.features]
-    options = {id(pipeline): {"zipmap": False}}
-    return to_onnx(pipeline, initial_types=inputs, options=options).SerializeToString()
+    model = to_onnx(pipeline, initial_types=inputs, options={id(pipeline): {"zipmap": False}})
+    _name_inputs(model.graph, contract.names)
+    return model.SerializeToString()
 
 # %% ../nbs/05b_train.ipynb #73ade57f
 TOLERATED_DIFFERENCE = 1e-5  # between the probabilities of the two models
@@ -165,7 +179,7 @@ def compare_f1(
     low, high = np.quantile(f1(drawn, 1) - f1(drawn, 0), [0.025, 0.975])
     return tuple(round(float(x), 4) for x in (f1(counts, 1) - f1(counts, 0), low, high))
 
-# %% ../nbs/05b_train.ipynb #1c1b6a9b
+# %% ../nbs/05b_train.ipynb #204d0ed8
 def _compare_with_champion(lab: Workspace, contract: Contract, test: "pd.DataFrame", said: "np.ndarray") -> dict:
     "How the challenger stands against the model in service; `why` it could not be compared, if so."
     if not lab.current_model.exists():
@@ -174,7 +188,8 @@ def _compare_with_champion(lab: Workspace, contract: Contract, test: "pd.DataFra
         champion = open_model(lab, current_model(lab))
     except LabError as error:
         return {"champion": None, "why": f"the model in service cannot be loaded: {error.found}"}
-    if champion.contract.names != contract.names or champion.contract.target != contract.target:
+    same = [(c.names, c.target, c.positive) for c in (champion.contract, contract)]
+    if same[0] != same[1]:
         return {"champion": champion.name, "why": "the model in service has another contract"}
     truth = test[contract.target].to_numpy()
     theirs = champion.probability(test) >= champion.threshold

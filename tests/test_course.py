@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import snapshot
 
-from churn_lab.course import catch_up, check_parameters, find_notebooks, run
+from churn_lab.course import catch_up, check_parameters, choose_notebooks, find_notebooks, run
 from churn_lab.registry import current_model, read_metadata
 from churn_lab.workspace import LabError, Workspace, read_csv
 
@@ -55,12 +55,21 @@ def test_a_failing_cell_is_named_and_later_steps_are_not_run(churn_lab, tmp_path
         (["-p", "rows"], "a parameter as name=value"),
         (["--only", "99"], "the number of a notebook, found 99"),
         (["--from", "x"], "the number of a notebook, found x"),
-        (["--only", "06", "--raw", "x.csv"], "a parameter of these notebooks, found raw"),
+        (["--only", "06", "-p", "raw="], "a parameter of these notebooks, found raw"),
+        (["--raw", "nowhere.csv", "--target", "x"], "nowhere.csv, found none"),
     ],
 )
 def test_what_no_notebook_has_is_refused_before_anything_runs(churn_lab, tmp_path, options, message):
     code, _, error = churn_lab("run", *options, "--workspace", tmp_path / "lab")
     assert code == 1 and message in error and "\nNext: " in error and not (tmp_path / "lab").exists()
+
+
+def test_lab_1_runs_unless_something_later_is_asked_for():
+    def numbers(**wanted):
+        return [path.stem.split("_")[0] for path in choose_notebooks(find_notebooks(), **wanted)]
+
+    assert numbers()[0] == "01" and numbers()[-1] == "09" and numbers(start="08")[0] == "08"
+    assert numbers(start="10")[0] == "10" and numbers(only=["04", "10"]) == ["04", "10"]
 
 
 def test_parameters_take_the_type_of_their_defaults():

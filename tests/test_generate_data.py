@@ -41,7 +41,7 @@ def test_each_trait_moves_churn_as_documented():
 def test_no_rows_is_an_error_and_keeps_the_old_file(empty_lab):
     generate(empty_lab, rows=10)
     before = empty_lab.raw.read_bytes()
-    with pytest.raises(LabError, match="at least 1, found 0"):
+    with pytest.raises(LabError, match="at least 1 row.*found rows=0"):
         generate(empty_lab, rows=0)
     assert empty_lab.raw.read_bytes() == before
 

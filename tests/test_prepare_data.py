@@ -157,6 +157,7 @@ def with_target(values: list[str]) -> pd.DataFrame:
         (shop().assign(spent=""), ["--target", "gone"], "spent is missing in 100.0%"),
         (shop().assign(spent=""), [], "no tenure_months"),
         (shop(), ["--target", "gone", "--max-missing", "5"], "a share between 0 and 1 for --max-missing"),
+        (draw_customers(50, 1), ["--id", "region"], "--target beside --id"),
         (draw_customers(50, 1).assign(num_complaints=range(-60, -10)), [], "0 rows left: num_complaints: at least 0"),
         (draw_customers(1, 1), [], "many rows in file.csv, found one"),
     ],
@@ -167,6 +168,25 @@ def test_bad_input_ends_with_a_message_and_changes_nothing(churn_lab, lab, tmp_p
     code, _, error = churn_lab("prepare", "--workspace", lab.root, "--raw", path, *options)
     assert code == 1 and message in error and "\nNext: " in error
     assert snapshot(lab.root) == before
+
+
+def test_a_column_that_counts_rows_or_is_needed_by_the_service_is_left_out(empty_lab):
+    rows = shop().assign(number=[str(i) for i in range(7, 207)], request_id=["1", "2", "3", "4"] * 50)
+    contract = infer_contract(rows, "gone")
+    assert {"number", "request_id", "customer"} == contract.left_out.keys()
+    extra = draw_customers(100, 1).astype(str).assign(note="x")
+    write_csv(extra, empty_lab.raw)
+    assert prepare(empty_lab).contract.left_out == {"note": "not in the lab's contract"}
+
+
+@pytest.mark.parametrize("huge", ["1e39", "1e300", "inf", "9" * 400])
+def test_numbers_beyond_what_a_model_can_hold_are_turned_away(huge):
+    rows = shop()
+    rows.loc[3, "spent"] = huge
+    rows["visits"] = [str(i % 9) for i in range(200)]
+    rows.loc[5, "visits"] = huge
+    prepared = check_data(rows, infer_contract(rows, "gone"))
+    assert prepared.rejected == 2 and {r["rule"] for r in summarise_failures(prepared.failures)} == {"a number"}
 
 
 def test_own_data_becomes_the_projects_data(churn_lab, empty_lab, tmp_path):

@@ -9,7 +9,7 @@ import pytest
 from conftest import snapshot
 
 from churn_lab.evaluate import split_rows
-from churn_lab.generate_data import generate
+from churn_lab.generate_data import draw_customers, generate
 from churn_lab.prepare_data import prepare, read_contract, read_processed
 from churn_lab.registry import current_model, load_pipeline, open_model, read_metadata
 from churn_lab.train import Forest, check_conversion, compare_f1, convert_to_onnx, pass_gate, train
@@ -64,6 +64,25 @@ def test_the_served_model_answers_as_scikit_learn_does(full, empty_lab, telco):
         assert np.abs(served.probability(rows) - expected).max() <= 1e-5
         one = rows[contract.names].iloc[7].to_dict()
         assert served.probability_of(one) == pytest.approx(expected[7], abs=1e-5)
+
+
+def test_columns_may_have_any_name(empty_lab):
+    rows = draw_customers(400, 1).rename(
+        columns={
+            "num_complaints": "Beschwerden (Anzahl)",
+            "tenure_months": "label",
+            "region": "variable",
+            "churn": "Left?",
+        }
+    )
+    rows["Beschwerden__Anzahl_"] = [i * i % 97 for i in range(400)]
+    rows[rows.columns[::-1]].to_csv(empty_lab.root / "own.csv", index=False)
+    prepare(empty_lab, empty_lab.root / "own.csv", "Left?")
+    train(empty_lab, gate_f1=0.0, forest=Forest(n_estimators=10))
+    contract = read_contract(empty_lab)
+    data = read_processed(empty_lab, contract)
+    expected = load_pipeline(empty_lab).predict_proba(data[contract.names])[:, 1]
+    assert np.abs(open_model(empty_lab, current_model(empty_lab)).probability(data) - expected).max() <= 1e-5
 
 
 def test_a_served_model_that_answers_otherwise_is_not_registered(full):

@@ -100,6 +100,7 @@ def test_csv_keeps_north_america_and_accepts_a_byte_order_mark(tmp_path, encodin
         (b"region;churn\nNA;1\n", "columns separated by commas"),
         (b"region,churn\n<<<<<<< HEAD\nNA,1\n=======\nNA,0\n>>>>>>> other\n", "Git conflict marker in line 2"),
         (b"region,churn\nNA,1,7\n", "the same number of cells"),
+        (b'"region,churn\n' + b"NA,1\n" * 40_000, "the same number of cells"),
     ],
 )
 def test_a_csv_that_is_none_is_named_as_what_it_is(tmp_path, content, message):
