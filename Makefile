@@ -35,6 +35,7 @@ lock: .venv/dev.done
 
 .venv/notebooks.done: constraints.txt settings.ini setup.py pyproject.toml
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Expected Python 3.11 or newer, found ' + sys.version.split()[0] + '. Next: make PYTHON=python3.12')"
+	@echo "making .venv from constraints.txt; this takes two minutes"
 	$(PYTHON) -m venv .venv
 	$(PIP) -e ".[notebooks]"
 	touch $@
