@@ -215,7 +215,7 @@ def _data_figures(lab: Workspace) -> dict[str, Any]:
         return {"rows": len(read_csv(lab.processed)) + rejected, "rejected": rejected}
     return {"rows": len(read_csv(lab.raw))} if lab.raw.exists() else {}
 
-# %% ../nbs/11_headless_runs.ipynb #e403ec2d
+# %% ../nbs/11_headless_runs.ipynb #aa873519
 def _drift_figures(lab: Workspace, settings: dict[str, Any]) -> dict[str, Any]:
     from churn_lab.monitor_drift import check_drift
 
@@ -223,7 +223,7 @@ def _drift_figures(lab: Workspace, settings: dict[str, Any]) -> dict[str, Any]:
         result = check_drift(lab, **{name: settings[name] for name in ("z_threshold", "last_n") if name in settings})
     except LabError as error:
         return {"drift": f"not checked: {error.found}"}
-    return {"drift": result.verdict, "drift_score": result.score}
+    return {"drift": result.verdict, "drift_score": round(result.score, 4)}
 
 # %% ../nbs/11_headless_runs.ipynb #59dbac13
 @contextmanager

@@ -76,16 +76,18 @@ def draw_number(reference: dict[str, Any], window: dict[str, Any]) -> dict[str, 
     ticks = [{"x": place(tick), "text": f"{tick:g}"} for tick in _ticks(low, high)]
     return {"before": before, "now": now, "ticks": ticks, "mean_before": place(reference["mean"]), "mean_now": place(window["mean"])}
 
-# %% ../nbs/08b_drift_report.ipynb #4b2faf06
+# %% ../nbs/08b_drift_report.ipynb #196e87fb
 def draw_bars(reference: dict[str, Any], window: dict[str, Any], most: int = 12) -> list[dict[str, Any]]:
-    "One pair of bars a value: its share in training and now; the largest first."
+    "One pair of bars a bin, or for each of the largest categories: its share in training and now."
     if reference["kind"] == "category":
         cells = [(name, reference["counts"].get(name, 0), count) for name, count in window["counts"].items()]
         cells.sort(key=lambda cell: -max(cell[1] / max(reference["count"], 1), cell[2] / max(window["count"], 1)))
     else:
         edges = [f"{edge:g}" for edge in reference["edges"]]
-        names = [f"up to {edges[0]}", *edges[1:], f"above {edges[-1]}"] if edges else ["any value"]
+        between = [f"{low} to {high}" for low, high in zip(edges, edges[1:])]
+        names = [f"up to {edges[0]}", *between, f"above {edges[-1]}"] if edges else ["any value"]
         cells = list(zip(names, reference["counts"], window["counts"]))
+        most = len(cells)
     return [
         {
             "name": name,
