@@ -213,6 +213,7 @@ GOOD = b'{"model_version":"m","prediction":1,"probability":0.5,"ts":1,"features"
         (GOOD.replace(b'"a":1', b'"a":NaN'), 1),
         (GOOD.replace(b'"a":1', b'"a":"two"'), 1),
         (GOOD.replace(b'"a":1,', b""), 1),
+        (GOOD.replace(b'"a":1', b'"a":true'), 1),
         (GOOD + b"\r", 1),
         (b"", None),
     ],
@@ -229,6 +230,25 @@ def test_damaged_lines_are_skipped_and_counted(line, readable):
     assert (frame.height, damaged) == (600 + (readable or 0), 1 if readable == 0 else 0)
     missing = frame["features"].struct.field("a").null_count()
     assert missing == (1 if readable and b"\r" not in line else 0)
+
+
+def test_two_torn_lines_never_make_a_record():
+    contract = Contract(target="t", positive="1", negative="0", features=[Feature(name="a", kind="number")])
+    halves = [GOOD[:20], GOOD[21:]]  # with a comma between them, they would be one
+    frame, damaged = read_lines(b"\n".join([GOOD, *halves, GOOD]), log_schema(contract))
+    assert (frame.height, damaged) == (2, 2)
+
+
+def test_blocks_read_ahead_come_in_order_and_are_counted_once(lab, monkeypatch):
+    path = simulate_predictions(lab, draw_customers(600, seed=15))
+    lines = path.read_bytes().splitlines()
+    path.write_bytes(b"\n".join([*lines[:300], b"torn", *lines[300:]]) + b"\n")
+    monkeypatch.setattr("churn_lab.log_window.LARGEST_BLOCK", 5000)
+    entry = find_entry(lab, current_model(lab))
+    reader = LogReader(lab, entry["model_file"], Contract.model_validate(entry["contract"]))
+    times = pl.concat(reader.read_new())["ts"]
+    assert times.len() == 600 and times.is_sorted() and reader.damaged == 1
+    assert reader.offsets == {path: path.stat().st_size} and list(reader.read_new()) == []
 
 
 def test_the_end_of_a_long_log_is_read_from_its_end(lab, monkeypatch):
