@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, SOAK
+from conftest import ROOT
 
 NOTEBOOKS = sorted((ROOT / "nbs").glob("*.ipynb"))
 MODULES = sorted(path for path in (ROOT / "churn_lab").glob("*.py") if path.name not in ("__init__.py", "cli.py"))
@@ -106,10 +106,7 @@ def test_outputs_come_out_again_in_order(tmp_path):
     assert result.returncode == 0, result.stdout[-4000:]
 
 
-ALONE = NOTEBOOKS if SOAK else [path for path in NOTEBOOKS if path.stem[:2] in ("05", "06", "07", "08", "09")]
-
-
-@pytest.mark.parametrize("path", ALONE, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_outputs_come_out_again_alone(path, tmp_path):
     result = validate([path], tmp_path)
     assert result.returncode == 0, result.stdout[-4000:]
