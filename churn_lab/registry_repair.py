@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['read_papers', 'RepairPlan', 'plan_repair', 'repair', 'prune']
 
-# %% ../nbs/06a_registry_repair.ipynb #26d8503c
+# %% ../nbs/06a_registry_repair.ipynb #4ffa64ca
 import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,14 +15,17 @@ from typing import Any
 from churn_lab.registry import (
     MODEL_FILE,
     check_hash,
+    is_entry,
+    is_lost,
     model_path,
     open_entry,
     read_history,
     read_metadata,
     record,
     registry_lock,
+    served_now,
 )
-from .rollback import served_before
+from .rollback import find_way_back, stack_served
 from .workspace import LabError, Workspace, file_sha256, write_atomic, write_json
 
 # %% ../nbs/06a_registry_repair.ipynb #5c73bbab
@@ -37,22 +40,49 @@ def read_papers(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:  # entry a
         raise LabError(f"a model with its papers in models/{path.name}", type(error).__name__, "delete that file") from None
     return {**entry, "onnx_sha256": file_sha256(path)}, reference
 
-# %% ../nbs/06a_registry_repair.ipynb #a9aabd76
+# %% ../nbs/06a_registry_repair.ipynb #fd7b0dcd
+def _read_or_nothing(path: Path, kind: type) -> tuple[Any, bool]:
+    "A JSON file's content, or an empty one; and whether it was there but damaged."
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return kind(), False
+    except ValueError:
+        return kind(), True
+    return (content, False) if isinstance(content, kind) else (kind(), True)
+
+# %% ../nbs/06a_registry_repair.ipynb #babd6218
+def _registered_hashes(lab: Workspace) -> dict[str, str]:
+    "The SHA-256 of each ONNX file as the history has it, or else `metadata.json`."
+    entries = _read_or_nothing(lab.metadata, list)[0]
+    witnesses = [*((e["model_file"], e) for e in entries if is_entry(e)), *((e["to"], e) for e in read_history(lab))]
+    return {name: witness["onnx_sha256"] for name, witness in witnesses if isinstance(witness.get("onnx_sha256"), str)}
+
+
+def _check_papers(lab: Workspace, path: Path, expected: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    "`read_papers`, if nothing speaks against them."
+    name = path.stem + ".joblib"
+    if expected is not None:
+        check_hash(path, expected)
+    entry, reference = read_papers(path)
+    version = MODEL_FILE.fullmatch(name)
+    if not (version and is_entry(entry) and (entry["model_file"], entry["version"]) == (name, int(version[1]))):
+        raise LabError(f"the papers of {name}", "those of another model, or incomplete ones", "delete that file")
+    check_hash(model_path(lab, name), entry["joblib_sha256"])
+    open_entry(lab, entry)
+    return entry, reference
+
+# %% ../nbs/06a_registry_repair.ipynb #37fd4518
 def _find_models(lab: Workspace) -> tuple[dict[str, tuple[dict, dict]], list[str]]:
-    "The models in `models/` that are what they say: name -> entry and reference; and what is wrong with the others."
-    sound, problems = {}, []
+    "The models in `models/` that are what they say, by version: name -> entry and reference; and what is wrong with the others."
+    sound, problems, hashes = {}, [], _registered_hashes(lab)
     for path in sorted(lab.models.glob("*.onnx")):
         name = path.stem + ".joblib"
         try:
-            entry, reference = read_papers(path)
-            if entry.get("model_file") != name or not MODEL_FILE.fullmatch(name):
-                raise LabError(f"the papers of {name}", f"those of {entry.get('model_file')}", "delete that file")
-            check_hash(model_path(lab, name), entry["joblib_sha256"])
-            open_entry(lab, entry)
-            sound[name] = (entry, reference)
+            sound[name] = _check_papers(lab, path, hashes.get(name))
         except LabError as error:
             problems.append(f"{name}: expected {error.expected}, found {error.found}")
-    return sound, problems
+    return dict(sorted(sound.items(), key=lambda item: item[1][0]["version"])), problems
 
 # %% ../nbs/06a_registry_repair.ipynb #bfd158b0
 @dataclass
@@ -65,38 +95,39 @@ class RepairPlan:
     events: list[dict[str, str]] = field(default_factory=list)  # lines that the history lacks
     pointer: str | None = None  # what `current_model.txt` should say
 
-# %% ../nbs/06a_registry_repair.ipynb #fd7b0dcd
-def _read_or_nothing(path: Path, kind: type) -> tuple[Any, bool]:
-    "A JSON file's content, or an empty one; and whether it was there but damaged."
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return kind(), False
-    except ValueError:
-        return kind(), True
-    return (content, False) if isinstance(content, kind) else (kind(), True)
+# %% ../nbs/06a_registry_repair.ipynb #db36ec24
+def _agree(known: dict[str, Any] | None, papers: dict[str, Any]) -> bool:
+    "Whether an entry says what the model's papers say, as far as it decides about serving."
+    decisive = ("version", "passed_gate", "threshold", "contract", "probe", "joblib_sha256", "onnx_sha256")
+    return known is not None and all(known[key] == papers[key] for key in decisive)
 
-# %% ../nbs/06a_registry_repair.ipynb #451d09dd
+
+def _is_in(entry: Any, models: dict[str, tuple[dict, dict]]) -> bool:
+    return isinstance(entry, dict) and any(name == entry.get("model_file") for name in models)
+
+
 def _plan_metadata(lab: Workspace, plan: RepairPlan, models: dict[str, tuple[dict, dict]]) -> None:
     entries, damaged = _read_or_nothing(lab.metadata, list)
-    known = {e["model_file"]: e for e in entries if isinstance(e, dict) and "version" in e and "model_file" in e}
-    missing = [name for name in models if name not in known]
-    if damaged or missing or len(known) < len(entries):
-        known |= {name: models[name][0] for name in missing}
+    known = {entry["model_file"]: entry for entry in entries if is_entry(entry)}
+    wrong = [name for name, (entry, _) in models.items() if not _agree(known.get(name), entry)]
+    lost = [entry for entry in entries if not is_entry(entry) and not _is_in(entry, models)]
+    if damaged or wrong or len(known) < len(entries) or is_lost(lab):
+        known |= {name: models[name][0] for name in wrong}
         plan.files[lab.metadata] = sorted(known.values(), key=lambda entry: entry["version"])
-        plan.steps.append(f"metadata.json: {'rewrite it, ' if damaged else ''}add {len(missing)} entries from models/")
+        left_out = f", leave out {len(lost)} that nothing can complete" * bool(lost)
+        plan.steps.append(f"metadata.json: {'rewrite it, ' * damaged}add {len(wrong)} entries from models/{left_out}")
 
 
 def _plan_references(lab: Workspace, plan: RepairPlan, models: dict[str, tuple[dict, dict]]) -> None:
     references, damaged = _read_or_nothing(lab.train_stats, dict)
     missing = [name for name in models if name not in references]
-    if damaged or missing:
+    if damaged or missing or not lab.train_stats.exists() and (lab.metadata.exists() or lab.metadata in plan.files):
         plan.files[lab.train_stats] = {**references, **{name: models[name][1] for name in missing}}
         plan.steps.append(f"train_stats.json: {'rewrite it, ' if damaged else ''}add {len(missing)} references")
 
-# %% ../nbs/06a_registry_repair.ipynb #1027864a
+# %% ../nbs/06a_registry_repair.ipynb #d889db2c
 def _plan_history(lab: Workspace, plan: RepairPlan, models: dict[str, tuple[dict, dict]]) -> None:
-    recorded = {event.get("to") for event in read_history(lab)}
+    recorded = {event["to"] for event in read_history(lab)}
     for name in models:
         if name not in recorded:
             plan.events.append({"to": name, "why": "registered, and its line in the history was missing"})
@@ -107,7 +138,7 @@ def _plan_pointer(lab: Workspace, plan: RepairPlan, models: dict[str, tuple[dict
     text = lab.current_model.read_bytes().decode(errors="replace").strip() if lab.current_model.exists() else ""
     if text in models or not (lab.current_model.exists() or models):
         return
-    served = served_before([*read_history(lab), {"action": "promote", "to": None}])
+    served = reversed(stack_served(read_history(lab)))
     passed = [name for name in models if models[name][0]["passed_gate"]]
     plan.pointer = next((name for name in [*served, *reversed(passed)] if name in models), None)
     if plan.pointer:
@@ -141,7 +172,7 @@ def repair(lab: Workspace) -> RepairPlan:  # what was done
             record(lab, "recover", None, plan.pointer, "repair: current_model.txt named no model that loads")
     return plan
 
-# %% ../nbs/06a_registry_repair.ipynb #4ea17da2
+# %% ../nbs/06a_registry_repair.ipynb #6c52bf14
 def prune(
     lab: Workspace,
     keep: int,  # how many of the newest versions keep their files
@@ -151,8 +182,7 @@ def prune(
         raise LabError("to keep at least 1 version", str(keep), "churn-lab registry prune --keep 5")
     with registry_lock(lab):
         versions = [entry["model_file"] for entry in read_metadata(lab)]
-        current = lab.current_model.read_text(encoding="utf-8").strip() if lab.current_model.exists() else None
-        spared = {*versions[-keep:], current, *served_before(read_history(lab))[:1]}
+        spared = {*versions[-keep:], served_now(lab), find_way_back(lab)[0], *stack_served(read_history(lab))[-1:]}
         removed = []
         for name in versions:
             files = [lab.models / name, (lab.models / name).with_suffix(".onnx")]
