@@ -1,13 +1,15 @@
 """The package as others install it: metadata from settings.ini, types, and a wheel that works on its own."""
 
+import socket
 import subprocess
 import sys
+import urllib.request
 import venv
 import zipfile
 from configparser import ConfigParser
 
 import pytest
-from conftest import ROOT, SOAK
+from conftest import ROOT, SOAK, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +33,13 @@ def test_the_wheel_says_what_settings_ini_says(wheel):
     assert {"churn_lab/py.typed", "churn_lab/templates/report.html", "churn_lab/cli.py"} <= set(names)
 
 
+def answers(address: str) -> bool:
+    try:
+        return b'"status":"ok"' in urllib.request.urlopen(address, timeout=1).read()
+    except OSError:
+        return False
+
+
 @pytest.mark.skipif(not SOAK, reason="installs the core from scratch; `make soak` runs it")
 def test_the_wheel_alone_goes_from_init_to_a_trained_model(wheel, tmp_path):
     venv.create(tmp_path / "venv", with_pip=True)
@@ -51,3 +60,12 @@ def test_the_wheel_alone_goes_from_init_to_a_trained_model(wheel, tmp_path):
             [scripts / "churn-lab", *step.split(), *where], cwd=tmp_path, capture_output=True, text=True
         )
         assert done.returncode == 0, f"{step}: {done.stderr}"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = subprocess.Popen([scripts / "churn-lab", "serve", "--workspace", "lab", "--port", str(port)], cwd=tmp_path)
+    try:
+        wait_until(lambda: answers(f"http://127.0.0.1:{port}/health"), seconds=30)
+    finally:
+        server.terminate()
+        server.wait(timeout=10)
