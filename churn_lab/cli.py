@@ -202,15 +202,19 @@ def train(
 
 @app.command()
 def evaluate(
-    model: Annotated[str | None, typer.Option(help="A model's file name.", show_default="the one in service")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="A version number or a model's file name.", show_default="the one in service")
+    ] = None,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Score a model on the held-out rows, beside answers that look at no feature."""
     from churn_lab.evaluate import evaluate as score_model
+    from churn_lab.registry import resolve_version
 
     with working("scoring"):
-        result = score_model(find_workspace(workspace), model)
+        lab = find_workspace(workspace)
+        result = score_model(lab, resolve_version(lab, model))
     if as_json:
         return show_json(result)
     metrics = {name: value for name, value in result["metrics"].items() if name != "per_class"}
@@ -246,15 +250,17 @@ def registry_list(
 
 @registry_app.command("show")
 def registry_show(
-    model: Annotated[str | None, typer.Argument(help="A model's file name.", show_default="the one in service")] = None,
+    model: Annotated[
+        str | None, typer.Argument(help="A version number or a model's file name.", show_default="the one in service")
+    ] = None,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """What is known about one version."""
-    from churn_lab.registry import current_model, find_entry
+    from churn_lab.registry import current_model, find_entry, resolve_version
 
     lab = find_workspace(workspace)
-    entry = find_entry(lab, model or current_model(lab))
+    entry = find_entry(lab, resolve_version(lab, model) or current_model(lab))
     if as_json:
         return show_json(entry)
     entry["contract"] = ", ".join(feature["name"] for feature in entry["contract"]["features"])
@@ -274,8 +280,11 @@ def registry_history(workspace: WorkspaceOption = None, as_json: JsonOption = Fa
     events = read_history(find_workspace(workspace))
     if as_json:
         return show_json(events)
-    keys = ("ts", "action", "from", "to", "why", "user")
-    show([{key: event.get(key) for key in keys} for event in events]) if events else print("nothing has happened yet")
+    keys = ("ts", "action", "from", "to", "why", "user", "host")
+    rows = [
+        {**{key: event.get(key) for key in keys}, "commit": str(event.get("git_commit") or "")[:7]} for event in events
+    ]
+    show(rows) if rows else print("nothing has happened yet")
 
 
 @app.command()
@@ -367,7 +376,8 @@ def registry_prune(
 @app.command()
 def rollback(
     to: Annotated[
-        str | None, typer.Option(help="A model's file name.", show_default="the one that served before")
+        str | None,
+        typer.Option(help="A version number or a model's file name.", show_default="the one that served before"),
     ] = None,
     list_only: Annotated[
         bool, typer.Option("--list", help="Show where you can go back to, and change nothing.")
@@ -378,6 +388,7 @@ def rollback(
     as_json: JsonOption = False,
 ) -> None:
     """Put an earlier model back into service."""
+    from churn_lab.registry import resolve_version
     from churn_lab.rollback import list_targets
     from churn_lab.rollback import rollback as restore
 
@@ -391,7 +402,7 @@ def rollback(
             {**row, "passed_gate": marks[row["passed_gate"]], "current": "*" if row["current"] else ""} for row in rows
         ]
         return show(rows) if rows else print("no versions yet. Next: churn-lab train")
-    result = restore(lab, to, why, force)
+    result = restore(lab, resolve_version(lab, to), why, force)
     if as_json:
         return show_json(result)
     for name, reason in result["skipped"].items():

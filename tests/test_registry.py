@@ -1,5 +1,6 @@
 """The registry survives kills, races, tampering, full disks and many versions."""
 
+import hashlib
 import json
 import multiprocessing
 import os
@@ -19,14 +20,16 @@ from churn_lab.registry import (
     list_versions,
     load_pipeline,
     model_path,
+    open_entry,
     open_model,
     promote,
     read_history,
     read_metadata,
     register,
+    registry_lock,
 )
 from churn_lab.registry_repair import plan_repair, prune, repair
-from churn_lab.rollback import list_targets, rollback
+from churn_lab.rollback import find_way_back, list_targets, rollback, served_before, stack_served
 from churn_lab.train import Forest, train
 from churn_lab.workspace import LabError, Workspace, create_workspace, write_json
 
@@ -71,7 +74,6 @@ def act(root: str, action: str, seed: int) -> None:
     elif action == "prune":
         prune(lab, keep=3)
     else:
-        lab.train_stats.unlink(missing_ok=True)
         repair(lab)
 
 
@@ -81,6 +83,10 @@ def look_around(lab: Workspace) -> list[str]:
     probe = model.entry["probe"]
     assert model.probability_of(probe["features"]) == pytest.approx(probe["probability"], abs=1e-5)
     list_targets(lab), read_history(lab), plan_repair(lab)
+    history = read_history(lab)  # and where the next rollback leads: to what the history says, never to what serves
+    switched = stack_served(history)[-1] != model.name
+    noted = [*history, {"action": "recover", "to": model.name}] if switched else history
+    assert find_way_back(lab)[0] != model.name and model.name not in served_before(noted)[:1]
     return [row["model_file"] for row in list_versions(lab)]
 
 
@@ -91,6 +97,12 @@ def test_killed_at_any_instant_the_current_model_loads_and_nothing_else_is_lost(
     before, killed = look_around(lab), 0
     for number in range(300 if SOAK else 30):
         action = list(seconds)[number % 5]
+        served = current_model(lab)
+        if action == "rollback":  # to leave it for a version that served but once
+            served = train_small(lab, number)["model_file"]
+            before = look_around(lab)
+        if action == "repair":
+            lab.train_stats.unlink()
         process = PROCESSES.Process(target=act, args=(str(lab.root), action, number))
         process.start()
         began = time.monotonic()
@@ -101,9 +113,13 @@ def test_killed_at_any_instant_the_current_model_loads_and_nothing_else_is_lost(
         if process.exitcode == 0:
             seconds[action] = time.monotonic() - began
         names = look_around(lab)
+        if action == "rollback" and current_model(lab) != served:  # done, perhaps without its line in the history
+            with registry_lock(lab):
+                assert served not in served_before(read_history(lab))
         assert names[: len(before)] == before and len(names) <= len(before) + 1, action
         before = names
         if number % 5 == 4:
+            repair(lab)
             train_small(lab, number)  # no command fails because of what was left
             assert not list(lab.models.glob(".*.tmp")) and not list(lab.registry.glob(".*.tmp"))
             before = look_around(lab)
@@ -272,6 +288,17 @@ def test_pruning_spares_the_model_in_service_and_the_way_back(churn_lab, lab):
     assert churn_lab("registry", "prune", "--keep", "0", "--workspace", lab.root)[0] == 1
 
 
+@pytest.fixture
+def small_disk(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(disk)]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("this machine does not let a test mount a disk")
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
 def fill_up(lab: Workspace) -> None:
     handle = os.open(lab.root / "filler", os.O_WRONLY | os.O_CREAT)
     try:
@@ -282,25 +309,15 @@ def fill_up(lab: Workspace) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="mounting a small disk takes root on Linux")
-def test_a_full_disk_changes_nothing_and_leaves_no_debris(churn_lab, small, tmp_path):
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(disk)], capture_output=True, check=False
-    )
-    if mount.returncode:
-        pytest.skip("this machine does not let a test mount a disk")
-    try:
-        lab = Workspace(disk / "lab")
-        shutil.copytree(small.root, lab.root)
-        fill_up(lab)
-        before = snapshot(lab.root)
-        for command in (["train", "--n-estimators", "5", "--gate-f1", "0"], ["rollback"], ["prepare"]):
-            code, _, error = churn_lab(*command, "--workspace", lab.root)
-            assert code == 1 and "no space left on device" in error, command
-            assert snapshot(lab.root) == before, command
-    finally:
-        subprocess.run(["umount", "-l", str(disk)], check=True)
+def test_a_full_disk_changes_nothing_and_leaves_no_debris(churn_lab, small, small_disk):
+    lab = Workspace(small_disk / "lab")
+    shutil.copytree(small.root, lab.root)
+    fill_up(lab)
+    before = snapshot(lab.root)
+    for command in (["train", "--n-estimators", "5", "--gate-f1", "0"], ["rollback"], ["prepare"]):
+        code, _, error = churn_lab(*command, "--workspace", lab.root)
+        assert code == 1 and "no space left on device" in error, command
+        assert snapshot(lab.root) == before, command
 
 
 @pytest.fixture(scope="module")
@@ -331,4 +348,148 @@ def test_a_refused_registration_writes_nothing(lab):
     before = snapshot(lab.root)
     with pytest.raises(LabError, match="registry repair"):
         register(lab, b"", b"", {"passed_gate": True}, {})
+    assert snapshot(lab.root) == before
+
+
+def test_a_lost_list_of_versions_is_not_begun_anew(churn_lab, lab):
+    before, content = list_versions(lab), snapshot(lab.models)
+    lab.metadata.unlink()
+    for command in (["registry", "list"], ["train", "--n-estimators", "5", "--gate-f1", "0"], ["rollback"]):
+        code, _, error = churn_lab(*command, "--workspace", lab.root)
+        assert code == 1 and "churn-lab registry repair" in error and not lab.metadata.exists(), command
+    lab.current_model.unlink()  # the history knows as well
+    with pytest.raises(LabError, match="registry/metadata.json, found no such file"):
+        list_versions(lab)
+    repair(lab)
+    assert list_versions(lab) == before and snapshot(lab.models) == content
+
+
+def test_a_lost_list_and_no_models_are_a_new_beginning_after_a_repair(lab):
+    lab.metadata.unlink()
+    shutil.rmtree(lab.models)
+    lab.models.mkdir()
+    plan = repair(lab)
+    assert any("churn-lab train" in problem for problem in plan.problems)
+    assert train_small(lab)["model_file"] == current_model(lab)
+
+
+def test_a_killed_first_registration_does_not_block_the_second(lab):
+    for path in (lab.metadata, lab.current_model, lab.history):
+        path.unlink()
+    assert list_versions(lab) == [] and train_small(lab)["version"] == 4
+
+
+@pytest.mark.parametrize("content", [None, "[]", "{"])
+def test_lost_or_damaged_references_are_repaired_and_then_training_goes_on(lab, content):
+    lab.train_stats.unlink() if content is None else lab.train_stats.write_text(content)
+    with pytest.raises(LabError, match="churn-lab registry repair"):
+        train_small(lab)
+    repair(lab)
+    assert len(json.loads(lab.train_stats.read_text())) == 3 and train_small(lab)["version"] == 4
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("metrics", None), ("probe", None), ("onnx_sha256", "0" * 64), ("threshold", 0.99), ("passed_gate", False)],
+)
+def test_an_entry_that_was_damaged_or_altered_is_made_again_from_its_model(lab, key, value):
+    entries = read_metadata(lab)
+    changed = [*entries[:2], {**entries[2], key: value}]
+    if value is None:
+        del changed[2][key]
+    write_json(lab.metadata, changed)
+    assert repair(lab).steps == ["metadata.json: add 1 entries from models/"]
+    assert read_metadata(lab) == entries and plan_repair(lab).steps == []
+
+
+def forget_hashes(lab: Workspace) -> None:
+    lines = [json.loads(line) for line in lab.history.read_text().splitlines()]
+    lab.history.write_text("".join(json.dumps({**e, "onnx_sha256": None}) + "\n" for e in lines))
+
+
+def test_without_a_witness_a_disagreement_is_told_and_not_decided(lab):
+    entries = read_metadata(lab)
+    write_json(lab.metadata, [{**entries[0], "onnx_sha256": "0" * 64}, *entries[1:]])
+    forget_hashes(lab)
+    plan = plan_repair(lab)
+    assert plan.steps == [] and len(plan.problems) == 1 and entries[0]["model_file"] in plan.problems[0]
+
+
+def test_a_model_that_was_changed_is_not_blessed_when_its_entry_is_lost(lab):
+    import onnx
+
+    name = read_metadata(lab)[0]["model_file"]
+    path = model_path(lab, name, ".onnx")
+    model = onnx.load(path)
+    model.doc_string = "changed; answers the probe as before"
+    onnx.save(model, path)
+    lab.metadata.unlink()
+    plan = repair(lab)
+    assert any(path.name in problem and "SHA-256" in problem for problem in plan.problems)
+    assert [row["version"] for row in list_versions(lab)] == [2, 3]
+
+
+def test_without_history_and_pointer_the_highest_version_serves(lab):
+    first = model_path(lab, read_metadata(lab)[0]["model_file"], ".onnx")
+    for _ in range(8):
+        train_small(lab)
+    assert first.exists() and list_versions(lab)[-1]["version"] == 11
+    for path in (lab.history, lab.current_model, lab.metadata):
+        path.unlink()
+    repair(lab)
+    assert "_v11_" in current_model(lab) and [row["version"] for row in list_versions(lab)] == list(range(1, 12))
+
+
+def test_pruning_spares_the_nearest_sound_model_if_the_one_before_is_damaged(lab):
+    first, second, third = (entry["model_file"] for entry in read_metadata(lab))
+    flip(model_path(lab, second, ".onnx"))
+    assert prune(lab, keep=1) == [second] and rollback(lab)["to"] == first
+
+
+def test_a_damaged_model_is_told_once_and_by_us(lab, capfd):
+    entry = read_metadata(lab)[0]
+    path = model_path(lab, entry["model_file"], ".onnx")
+    for content in (path.read_bytes()[:3000], path.read_bytes().replace(b"TreeEnsemble", b"TreeEnsembel")):
+        path.write_bytes(content)
+        with pytest.raises(LabError, match="a model in models/"):
+            open_entry(lab, {**entry, "onnx_sha256": hashlib.sha256(content).hexdigest()})
+    wrong = {**entry["probe"], "features": {name: "x" for name in entry["probe"]["features"]}}
+    with pytest.raises(LabError):
+        open_entry(lab, {**read_metadata(lab)[1], "probe": wrong})
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="mounting a small disk takes root on Linux")
+def test_a_disk_that_takes_half_a_model_keeps_none_of_it(small, small_disk):
+    lab = Workspace(small_disk / "lab")
+    shutil.copytree(small.root, lab.root)
+    before = snapshot(lab.root)
+    fill_up(lab)
+    os.truncate(lab.root / "filler", (lab.root / "filler").stat().st_size - 64 * 1024)
+    entry = read_metadata(lab)[0]
+    onnx = model_path(lab, entry["model_file"], ".onnx").read_bytes()
+    with pytest.raises(LabError, match=r"\.onnx, found no space left on device"):
+        register(lab, b"x" * 60_000, onnx, entry, {})
+    (lab.root / "filler").unlink()
+    assert snapshot(lab.root) == before
+
+
+@pytest.mark.parametrize("fails", ["metadata.json", "history.jsonl"])
+def test_a_registration_that_fails_late_takes_everything_back(lab, monkeypatch, fails):
+    from churn_lab import registry
+
+    def refuse(*_, **__):
+        raise LabError("to write it", "no space left on device", "free some")
+
+    entry, before = read_metadata(lab)[0], snapshot(lab.root)
+    onnx = model_path(lab, entry["model_file"], ".onnx").read_bytes()
+    if fails == "history.jsonl":
+        monkeypatch.setattr(registry, "record", refuse)
+    else:
+        write = registry.write_json
+        monkeypatch.setattr(
+            registry, "write_json", lambda path, c: refuse() if path == lab.metadata else write(path, c)
+        )
+    with pytest.raises(LabError, match="no space left"):
+        register(lab, b"x", onnx, entry, {})
     assert snapshot(lab.root) == before

@@ -6,9 +6,10 @@ import pytest
 from conftest import snapshot
 
 from churn_lab.registry import current_model, promote, read_history, read_metadata
+from churn_lab.registry_repair import prune
 from churn_lab.rollback import list_targets, rollback, served_before
 from churn_lab.train import Forest, train
-from churn_lab.workspace import LabError
+from churn_lab.workspace import LabError, write_json
 
 SMALL = Forest(n_estimators=5)
 
@@ -18,8 +19,9 @@ def names(lab) -> list[str]:
 
 
 def history(text: str) -> list[dict]:
-    """`+a` promotes a, `-a` rolls back to a."""
-    return [{"action": "promote" if word[0] == "+" else "rollback", "to": word[1:]} for word in text.split()]
+    """`+a` promotes a, `-a` rolls back to a, `?a`: recovered, and nobody knows which of the two it was."""
+    actions = {"+": "promote", "-": "rollback", "?": "recover"}
+    return [{"action": actions[word[0]], "to": word[1:]} for word in text.split()]
 
 
 @pytest.mark.parametrize(
@@ -34,6 +36,9 @@ def history(text: str) -> list[dict]:
         ("+a +b -z", ["b", "a"]),
         ("+a +b +a", ["b", "a"]),
         ("+a +b +a -b", ["a"]),
+        ("+a +b ?a", []),
+        ("+a +b +c ?b", ["a"]),
+        ("+a +b ?c", ["b", "a"]),
     ],
 )
 def test_before_is_a_question_about_service(events, before):
@@ -98,3 +103,51 @@ def test_the_drift_reference_follows_the_model(lab):
 
     rollback(lab)
     assert read_reference(lab, current_model(lab))["rows"] == read_metadata(lab)[0]["rows"]["train"]
+
+
+def test_a_killed_rollback_does_not_lead_back_to_what_it_fled_from(lab):
+    train(lab, forest=SMALL, gate_f1=0.0, tolerance=1.0)
+    first, second, _ = names(lab)
+    lab.current_model.write_text(second + "\n")  # a rollback that was killed before it wrote its line
+    assert rollback(lab)["to"] == current_model(lab) == first
+
+
+def test_a_served_model_that_nobody_knows_any_more_is_skipped(lab):
+    train(lab, forest=SMALL, gate_f1=0.0, tolerance=1.0)
+    first, second, third = read_metadata(lab)
+    write_json(lab.metadata, [first, third])
+    result = rollback(lab)
+    assert result["to"] == current_model(lab) == first["model_file"]
+    assert result["skipped"] == {second["model_file"]: "metadata.json does not know it"}
+
+
+@pytest.mark.parametrize("content", [b"", b"../x\n", b"\xff\xfe"])
+def test_a_damaged_pointer_is_mended_by_the_commands_that_its_message_names(churn_lab, lab, content):
+    lab.current_model.write_bytes(content)
+    code, _, error = churn_lab("rollback", "--workspace", lab.root)
+    assert code == 1 and "churn-lab rollback --list" in error
+    assert churn_lab("rollback", "--list", "--workspace", lab.root)[0] == 0
+    assert churn_lab("registry", "list", "--workspace", lab.root)[0] == 0
+    assert prune(lab, keep=1) == []
+    assert churn_lab("rollback", "--to", "1", "--workspace", lab.root)[0] == 0
+    assert current_model(lab) == names(lab)[0]
+    lab.current_model.write_bytes(content)
+    assert train(lab, forest=SMALL, gate_f1=0.0)["model_file"] == current_model(lab)
+
+
+def test_a_version_number_is_a_name(churn_lab, lab):
+    assert churn_lab("rollback", "--to", "v1", "--workspace", lab.root)[0] == 0 and current_model(lab) == names(lab)[0]
+    shown = json.loads(churn_lab("registry", "show", "2", "--json", "--workspace", lab.root)[1])
+    assert shown["model_file"] == names(lab)[1]
+    scored = json.loads(churn_lab("evaluate", "--model", "2", "--json", "--workspace", lab.root)[1])
+    assert scored["model_file"] == names(lab)[1]
+    code, _, error = churn_lab("registry", "show", "9", "--workspace", lab.root)
+    assert code == 1 and "Expected a registered version, found 9" in error
+
+
+def test_lines_of_the_history_that_say_nothing_are_left_out(lab):
+    count = len(read_history(lab))
+    with lab.history.open("a") as f:
+        f.write('{"action": "promote"}\n{"action": "promote", "ts": "", "to": []}\n[]\nnull\n')
+    assert len(read_history(lab)) == count and len(list_targets(lab)) == 2
+    assert rollback(lab)["to"] == names(lab)[0]
