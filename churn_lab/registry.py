@@ -191,7 +191,7 @@ class _PlainInputs:
         inputs = {name: np.array([[row[name]] for row in rows], np.float32) for name in self._numbers}
         return inputs | {name: np.array([[row[name] or ""] for row in rows], object) for name in self._texts}
 
-# %% ../nbs/06_registry.ipynb #cfc60fd9
+# %% ../nbs/06_registry.ipynb #20547eab
 def _open_session(onnx: bytes, threads: int):
     import onnxruntime
 
@@ -200,7 +200,7 @@ def _open_session(onnx: bytes, threads: int):
     options.log_severity_level = 4  # what goes wrong is raised; printed as well, it would only frighten
     return onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
 
-
+# %% ../nbs/06_registry.ipynb #1ced1af2
 class ServingModel:
     "A model in memory, answering from its ONNX file."
 
