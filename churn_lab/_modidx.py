@@ -153,6 +153,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'churn_lab.course._run_folder': ('headless_runs.html#_run_folder', 'churn_lab/course.py'),
                                   'churn_lab.course._run_notebook': ('headless_runs.html#_run_notebook', 'churn_lab/course.py'),
                                   'churn_lab.course._run_steps': ('headless_runs.html#_run_steps', 'churn_lab/course.py'),
+                                  'churn_lab.course._strip': ('headless_runs.html#_strip', 'churn_lab/course.py'),
                                   'churn_lab.course._write_page': ('headless_runs.html#_write_page', 'churn_lab/course.py'),
                                   'churn_lab.course._write_report': ('headless_runs.html#_write_report', 'churn_lab/course.py'),
                                   'churn_lab.course.catch_up': ('headless_runs.html#catch_up', 'churn_lab/course.py'),

@@ -325,7 +325,17 @@ def run_batch(
 
     return Parallel(n_jobs=jobs, prefer="threads")(delayed(run)(**arguments) for arguments in runs)
 
-# %% ../nbs/11_headless_runs.ipynb #11ee6a1b
+# %% ../nbs/11_headless_runs.ipynb #efc40df4
+def _strip(notebook) -> str:
+    "A notebook as text, without what changes from run to run."
+    import nbformat
+
+    for cell in notebook.cells:
+        cell.metadata = {name: value for name, value in cell.metadata.items() if name == "tags"}
+    notebook.metadata = {"kernelspec": notebook.metadata["kernelspec"], "language_info": {"name": "python"}}
+    return nbformat.writes(notebook).rstrip("\n") + "\n"
+
+# %% ../nbs/11_headless_runs.ipynb #446ffb57
 def refresh_notebooks(
     folder: Path | None = None,  # default: `nbs` of the checkout
     only: list[str] | None = None,  # stems; default: all
@@ -343,8 +353,4 @@ def refresh_notebooks(
             manager = _kernel_manager(Workspace(Path(project) / "my-lab"))
             client = NotebookClient(notebook, resources={"metadata": {"path": str(folder)}}, kernel_manager_class=manager)
             client.execute()
-            for cell in notebook.cells:
-                cell.metadata = {name: value for name, value in cell.metadata.items() if name == "tags"}
-            notebook.metadata = {"kernelspec": notebook.metadata["kernelspec"], "language_info": {"name": "python"}}
-            text = nbformat.writes(notebook)
-            write_atomic(path, text if text.endswith("\n") else text + "\n")
+            write_atomic(path, _strip(notebook))
