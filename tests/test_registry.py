@@ -447,15 +447,18 @@ def test_pruning_spares_the_nearest_sound_model_if_the_one_before_is_damaged(lab
 
 
 def test_a_damaged_model_is_told_once_and_by_us(lab, capfd):
+    import onnx
+
     entry = read_metadata(lab)[0]
     path = model_path(lab, entry["model_file"], ".onnx")
-    for content in (path.read_bytes()[:3000], path.read_bytes().replace(b"TreeEnsemble", b"TreeEnsembel")):
+    model = onnx.load(path)
+    for node in model.graph.node:
+        for attribute in node.attribute if node.op_type == "TreeEnsembleClassifier" else ():
+            del attribute.ints[len(attribute.ints) // 2 :], attribute.floats[len(attribute.floats) // 2 :]
+    for content in (path.read_bytes()[:3000], model.SerializeToString()):
         path.write_bytes(content)
         with pytest.raises(LabError, match="a model in models/"):
             open_entry(lab, {**entry, "onnx_sha256": hashlib.sha256(content).hexdigest()})
-    wrong = {**entry["probe"], "features": {name: "x" for name in entry["probe"]["features"]}}
-    with pytest.raises(LabError):
-        open_entry(lab, {**read_metadata(lab)[1], "probe": wrong})
     assert capfd.readouterr().err == ""
 
 
