@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-# %% ../nbs/08_monitor_drift.ipynb #1e74922e
+# %% ../nbs/08_monitor_drift.ipynb #89206cd9
 def read_reference(lab: Workspace, model_file: str) -> dict[str, Any]:  # what `train.make_reference` made
     "The shape of the data that a model learned from; `LabError` if it was not kept."
-    references = read_json(lab.train_stats, "churn-lab train")
+    references = read_json(lab.train_stats, "churn-lab registry repair")
     reference = references.get(model_file) if isinstance(references, dict) else None
     if not isinstance(reference, dict) or not {"rows", "features", "prediction"} <= reference.keys():
         raise LabError(f"a reference for {model_file} in registry/train_stats.json", "none", "churn-lab train")

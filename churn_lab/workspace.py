@@ -7,9 +7,10 @@ __all__ = ['SCRIPTS', 'LabError', 'Workspace', 'name_os_errors', 'write_together
            'file_sha256', 'read_csv', 'as_csv', 'write_csv', 'project_files', 'create_workspace', 'is_workspace',
            'locate_workspace', 'find_workspace']
 
-# %% ../nbs/01_project_structure.ipynb #4705cfeb
+# %% ../nbs/01_project_structure.ipynb #b5c9c8dc
 import hashlib
 import os
+import re
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -122,12 +123,14 @@ def read_json(
     except (ValueError, OSError) as error:
         raise LabError(f"JSON in {path.parent.name}/{path.name}", f"a damaged file ({error})", next_step) from None
 
-# %% ../nbs/01_project_structure.ipynb #8254d90d
+# %% ../nbs/01_project_structure.ipynb #b64e29fc
 def write_json(path: Path, content: Any) -> None:
     "Store `content` as JSON that people can read, in one move."
     from pydantic_core import to_json  # the json module takes 20 times as long to indent
 
-    write_atomic(path, to_json(content, indent=2) + b"\n")
+    text = to_json(content, indent=2).decode()
+    numbers = re.compile(r"\[\n([-+.,eE\d\s]*)\]")  # a list of numbers stays on one line
+    write_atomic(path, numbers.sub(lambda found: f"[{' '.join(found[1].split())}]", text) + "\n")
 
 
 def file_sha256(path: Path) -> str:
