@@ -17,7 +17,7 @@ lab: .venv/notebooks.done
 	$(BIN)/jupyter lab nbs/index.ipynb
 
 test: .venv/dev.done
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 soak: .venv/dev.done
 	CHURN_LAB_SOAK=1 $(BIN)/python -m pytest

@@ -18,6 +18,14 @@ ROOT = Path(__file__).resolve().parents[1]
 SOAK = os.environ.get("CHURN_LAB_SOAK") == "1"  # `make soak`: all of it; otherwise a seeded part
 
 
+LONGEST = ("test_outputs_come_out_again_in_order", "test_the_whole_lab_runs_into_a_report_that_needs_no_network")
+
+
+def pytest_collection_modifyitems(items):
+    """The longest tests first, so that no process waits for the other at the end."""
+    items.sort(key=lambda item: item.name not in LONGEST)
+
+
 @pytest.fixture(autouse=True)
 def own_folder(tmp_path, monkeypatch):
     """No test sees the developer's own project."""
