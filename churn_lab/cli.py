@@ -576,7 +576,7 @@ def drift(
 ) -> None:
     """Compare recent predictions with the training data (exit code 3: drift, 4: not enough data)."""
     from churn_lab.drift_report import DriftWatch, parse_every, post_result, watch_drift, write_report
-    from churn_lab.log_window import parse_since
+    from churn_lab.log_window import parse_duration, parse_since
     from churn_lab.monitor_drift import EXIT_CODES, check_drift, list_findings
 
     def publish(result: Any) -> None:
@@ -586,18 +586,19 @@ def drift(
             print(f"the webhook was not reached: {failure}", file=sys.stderr)
 
     start = None if since is None else parse_since(since)
-    question = (find_workspace(workspace), z_threshold, last_n, start, all_lines, any_model)
+    lab = find_workspace(workspace)
     if every:
-        code = 0
+        code, span = 0, parse_duration(since or "")
+        watch = DriftWatch(lab, z_threshold, last_n, None if span else start, span, all_lines, any_model)
         try:
-            for result, line in watch_drift(DriftWatch(*question), parse_every(every)):
+            for result, line in watch_drift(watch, parse_every(every)):
+                code = EXIT_CODES[result.verdict] if result else 1  # first: who reads the line may stop us at once
                 print(json.dumps(result.to_dict(), ensure_ascii=False) if as_json and result else line, flush=True)
-                code = EXIT_CODES[result.verdict] if result else 1
                 if result:
                     publish(result)
         except KeyboardInterrupt:
             raise typer.Exit(code) from None
-    result = check_drift(*question)
+    result = check_drift(lab, z_threshold, last_n, start, all_lines, any_model)
     if as_json:
         show_json(result.to_dict())
     else:

@@ -14,7 +14,9 @@ __all__ = ['LARGEST_Z', 'EXPECTED', 'MATERIAL', 'WEIGHTS', 'LEAST_ROWS', 'QUESTI
 import math
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from importlib import import_module
 from statistics import NormalDist
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from .log_window import LogReader, Window
@@ -414,12 +416,16 @@ class DriftSource:
         self.lab, self.any_model, self.model_file = lab, any_model, current_model(lab)
         entry = find_entry(lab, self.model_file)
         self.reference = read_reference(lab, self.model_file)
-        contract = Contract.model_validate(entry["contract"])
-        if not set(contract.names) <= set(self.reference["features"]):
+        self.contract, self.threshold = Contract.model_validate(entry["contract"]), entry["threshold"]
+        if not set(self.contract.names) <= set(self.reference["features"]):
             found = "other features than the model has"
             raise LabError(f"the reference of {self.model_file} in registry/train_stats.json", found, "churn-lab train")
-        self.reader = LogReader(lab, None if any_model else self.model_file, contract)
-        self.window = Window(contract, self.reference, entry["threshold"])
+        self.reader = LogReader(lab, None if any_model else self.model_file, self.contract)
+        self.window = self.open_window()
+
+    def open_window(self) -> Window:
+        "A window with nothing in it yet."
+        return Window(self.contract, self.reference, self.threshold)
 
     def judge(self, z_threshold: float) -> DriftResult:
         "The verdict on what has been added up so far."
@@ -457,6 +463,7 @@ def check_drift(
     if last_n < 1:
         raise LabError("at least 1 prediction to look at", str(last_n), "--last-n 200")
     source = DriftSource(lab, any_model)
+    Thread(target=import_module, args=("scipy.special",)).start()  # takes a third of a second, meanwhile the log is read
     whole = all_lines or since is not None
     for frame in source.reader.read_new(since) if whole else [source.reader.read_last(last_n)]:
         source.window.add(frame)

@@ -96,40 +96,36 @@ def check_conversion(
     return expected
 
 # %% ../nbs/05b_train.ipynb #6078bfcd
-def _choose_edges(present: "np.ndarray", spread: float, bins: int) -> "np.ndarray":
-    "The quantiles between the bins, rounded to what the spread makes meaningful; fewer if values repeat."
+def _choose_edges(present: "np.ndarray", bins: int, decimals: int | None) -> "np.ndarray":
+    "The rounded quantiles between the bins; fewer if values repeat."
     import numpy as np
 
-    quantiles = np.quantile(present, np.arange(1, bins) / bins, method="inverted_cdf")
-    if not spread:
-        return np.unique(quantiles)
-    decimals = 3 - math.floor(math.log10(spread))
-    return np.unique([round(quantile, decimals) for quantile in quantiles.tolist()])
+    quantiles = np.quantile(present, np.arange(1, bins) / bins, method="inverted_cdf").tolist()
+    return np.unique(quantiles if decimals is None else [round(quantile, decimals) for quantile in quantiles])
 
 # %% ../nbs/05b_train.ipynb #7dd04d6a
 def describe_numbers(
     values: "np.ndarray",  # shape (n,), NaN: missing
-    bins: int = 20,
+    bins: int = 10,
 ) -> dict[str, Any]:  # bin i holds edges[i-1] < x <= edges[i]; the first and the last are open
-    "Count, mean, standard deviation and quantile bins of a sample."
+    "Count, mean, standard deviation and quantile bins of a sample, rounded to a fraction of the spread."
     import numpy as np
 
     present = values[~np.isnan(values)]
     if not len(present):
         return {"count": 0, "missing": len(values), "mean": 0.0, "std": 0.0, "edges": [], "counts": [0]}
-    spread = float(present.std(ddof=1)) if present.min() < present.max() else 0.0
-    edges = _choose_edges(present, spread, bins)
+    mean, lowest, highest = float(present.mean()), float(present.min()), float(present.max())
+    spread, decimals = 0.0, None
+    if lowest < highest:
+        spread = float(present.std(ddof=1))
+        decimals = 2 - math.floor(math.log10(spread))  # a hundredth of the spread, or less
+        mean, spread = round(mean, decimals + 4), round(spread, decimals + 4)
+        lowest, highest = round(lowest, decimals), round(highest, decimals)
+    edges = _choose_edges(present, bins, decimals)
     counts = np.bincount(np.searchsorted(edges, present), minlength=len(edges) + 1)
-    return {
-        "count": len(present),
-        "missing": len(values) - len(present),
-        "mean": float(f"{present.mean():.9g}"),
-        "std": float(f"{spread:.9g}"),
-        "lowest": float(present.min()),
-        "highest": float(present.max()),
-        "edges": edges.tolist(),
-        "counts": counts.tolist(),
-    }
+    sizes = {"count": len(present), "missing": len(values) - len(present)}
+    shape = {"mean": mean, "std": spread, "lowest": lowest, "highest": highest}
+    return {**sizes, **shape, "edges": edges.tolist(), "counts": counts.tolist()}
 
 # %% ../nbs/05b_train.ipynb #ad977a03
 def make_reference(

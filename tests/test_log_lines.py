@@ -1,0 +1,141 @@
+"""Log lines become a table, the fast way or the patient one; and what is no line is noticed."""
+
+import json
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from churn_lab import log_lines
+from churn_lab.log_lines import find_shape, log_schema, read_lines
+from churn_lab.prepare_data import Contract, Feature
+
+GOOD = b'{"model_version":"m","prediction":1,"probability":0.5,"ts":1,"features":{"a":1,"c":"x"}}'
+
+
+@pytest.mark.parametrize(
+    "line, readable",
+    [
+        (b"half a line {", 0),
+        (GOOD[:50], 0),
+        (GOOD + GOOD, 0),
+        (b"\xff\xfe\xfa", 0),
+        (b"\0" * 40, 0),
+        (b'{"level": "INFO"}', 0),
+        (b"[" * 3000, 0),
+        (GOOD.replace(b'{"a":1,"c":"x"}', b"null"), 0),
+        (GOOD.replace(b'"a":1', b'"a":NaN'), 1),
+        (GOOD.replace(b'"a":1', b'"a":"two"'), 1),
+        (GOOD.replace(b'"a":1,', b""), 1),
+        (GOOD.replace(b'"a":1', b'"a":true'), 1),
+        (GOOD + b"\r", 1),
+        (b"", None),
+    ],
+)
+def test_damaged_lines_are_skipped_and_counted(line, readable):
+    contract = Contract(
+        target="t",
+        positive="1",
+        negative="0",
+        features=[Feature(name="a", kind="number"), Feature(name="c", kind="category")],
+    )
+    block = b"\n".join([GOOD] * 300 + [line] + [GOOD] * 300) + b"\n"
+    frame, damaged = read_lines(block, log_schema(contract))
+    assert (frame.height, damaged) == (600 + (readable or 0), 1 if readable == 0 else 0)
+    missing = frame["features"].struct.field("a").null_count()
+    assert missing == (1 if readable and b"\r" not in line else 0)
+
+
+def test_two_torn_lines_never_make_a_record():
+    contract = Contract(target="t", positive="1", negative="0", features=[Feature(name="a", kind="number")])
+    halves = [GOOD[:20], GOOD[21:]]  # with a comma between them, they would be one
+    frame, damaged = read_lines(b"\n".join([GOOD, *halves, GOOD]), log_schema(contract))
+    assert (frame.height, damaged) == (2, 2)
+
+
+CONTRACT = Contract(
+    target="t",
+    positive="1",
+    negative="0",
+    features=[
+        Feature(name="a", kind="number"),
+        Feature(name="c, d", kind="category"),
+        Feature(name="ts", kind="integer"),
+    ],
+)
+SCHEMA = log_schema(CONTRACT)
+TEXTS = st.one_of(
+    st.none(), st.sampled_from(["basic", "NA", "", "a,b", 'say "no"', "back\\slash", "Köln", "{x}", "null"])
+)
+VALUES = st.fixed_dictionaries(
+    {"a": st.one_of(st.none(), st.floats(-1e9, 1e9)), "c, d": TEXTS, "ts": st.integers(0, 99)}
+)
+RECORDS = st.builds(
+    lambda features, probability, ts: {
+        "request_id": "x",
+        "model_version": "m",
+        "prediction": int(probability > 0.5),
+        "probability": probability,
+        "features": features,
+        "ts": ts,
+    },
+    VALUES,
+    st.floats(0, 1),
+    st.floats(1e9, 2e9),
+)
+PLAIN = CONTRACT.model_copy(update={"features": [f for f in CONTRACT.features if f.name != "c, d"]})
+
+
+@given(st.lists(RECORDS, min_size=1, max_size=6), st.booleans(), st.booleans())
+def test_every_record_is_read_as_json_reads_it(records, compact, ascii):
+    separators = (",", ":") if compact else (", ", ": ")
+    block = "".join(json.dumps(r, separators=separators, ensure_ascii=ascii) + "\n" for r in records).encode()
+    frame, damaged = read_lines(block, SCHEMA)
+    assert damaged == 0
+    for row, record in zip(frame.to_dicts(), records, strict=True):
+        assert row == {key: record[key] for key in SCHEMA}
+
+
+@given(
+    st.lists(RECORDS, min_size=2, max_size=4),
+    st.integers(0, 3),
+    st.integers(0, 400),
+    st.sampled_from(["", "0", ",", "}"]),
+)
+def test_a_line_that_is_no_json_is_never_a_record(records, which, length, rest):
+    for record in records:
+        del record["features"]["c, d"]
+    lines = [json.dumps(record).encode() for record in records]
+    place = which % len(lines)
+    lines[place] = lines[place][: length % len(lines[place])] + rest.encode()
+    whole = []
+    for line in lines:
+        try:
+            whole.append(json.loads(line))
+        except ValueError:
+            pass
+    whole = [record for record in whole if isinstance(record, dict) and "features" in record]
+    frame, damaged = read_lines(b"\n".join(lines) + b"\n", log_schema(PLAIN))
+    assert frame.height == len(whole) and damaged == sum(bool(line) for line in lines) - len(whole)
+    assert [row["ts"] for row in frame.to_dicts()] == [record.get("ts") for record in whole]
+
+
+def test_lines_as_the_api_writes_them_take_the_fast_way(monkeypatch):
+    def patient(*_, **__):
+        raise AssertionError("the patient reader was asked")
+
+    monkeypatch.setattr(pl, "read_ndjson", patient)
+    line = {"request_id": "x", "model_version": "m", "prediction": 1, "probability": 1e-07, "latency_ms": 0.2}
+    lines = [line | {"features": {"a": a, "ts": 3}, "ts": 1.5} for a in (1.5, None, -2)]
+    for separators in ((",", ":"), (", ", ": ")):
+        block = "\n".join(json.dumps(line, separators=separators) for line in lines).encode()
+        frame = log_lines._parse(block, log_schema(PLAIN))
+        assert frame["features"].struct.field("a").to_list() == [1.5, None, -2.0]
+        assert frame["probability"].to_list() == [1e-07] * 3
+
+
+@pytest.mark.parametrize("line", ['{"a":[1]}', '{"a":{"b":{"c":1}}}', '{"a":"x,y"}', '{"a":"\\\\"}', "[1]", "1"])
+def test_a_line_without_a_plain_shape_is_left_to_the_patient_reader(line):
+    with pytest.raises(ValueError):
+        find_shape(line)
