@@ -191,6 +191,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                     'churn_lab/drift_report.py'),
                                         'churn_lab.drift_report._bounds': ('drift_report.html#_bounds', 'churn_lab/drift_report.py'),
                                         'churn_lab.drift_report._card': ('drift_report.html#_card', 'churn_lab/drift_report.py'),
+                                        'churn_lab.drift_report._name_bins': ('drift_report.html#_name_bins', 'churn_lab/drift_report.py'),
                                         'churn_lab.drift_report._step_path': ('drift_report.html#_step_path', 'churn_lab/drift_report.py'),
                                         'churn_lab.drift_report._ticks': ('drift_report.html#_ticks', 'churn_lab/drift_report.py'),
                                         'churn_lab.drift_report.draw_bars': ('drift_report.html#draw_bars', 'churn_lab/drift_report.py'),

@@ -72,6 +72,20 @@ def draw_number(reference: dict[str, Any], window: dict[str, Any]) -> dict[str, 
     ticks = [{"x": place(tick), "text": f"{tick:g}"} for tick in _ticks(low, high)]
     return {"before": before, "now": now, "ticks": ticks, "mean_before": place(reference["mean"]), "mean_now": place(window["mean"])}
 
+# %% ../nbs/08c_drift_report.ipynb #9d19e7bc
+def _name_bins(reference: dict[str, Any]) -> list[str]:
+    "What people call the bins: `0`, `1`, `2 to 3`, `above 3`."
+    edges, whole = reference["edges"], reference["kind"] == "integer"
+
+    def name(low: float, high: float) -> str:
+        start = low + 1 if whole else low
+        return f"{high:g}" if start == high else f"{start:g} to {high:g}"
+
+    if not edges:
+        return ["any value"]
+    lowest = edges[0] == reference.get("lowest")
+    return [f"{'' if lowest else 'up to '}{edges[0]:g}", *map(name, edges, edges[1:]), f"above {edges[-1]:g}"]
+
 # %% ../nbs/08c_drift_report.ipynb #196e87fb
 def draw_bars(reference: dict[str, Any], window: dict[str, Any], most: int = 12) -> list[dict[str, Any]]:
     "One pair of bars a bin, or for each of the largest categories: its share in training and now."
@@ -79,10 +93,7 @@ def draw_bars(reference: dict[str, Any], window: dict[str, Any], most: int = 12)
         cells = [(name, reference["counts"].get(name, 0), count) for name, count in window["counts"].items()]
         cells.sort(key=lambda cell: -max(cell[1] / max(reference["count"], 1), cell[2] / max(window["count"], 1)))
     else:
-        edges = [f"{edge:g}" for edge in reference["edges"]]
-        between = [f"{low} to {high}" for low, high in zip(edges, edges[1:])]
-        names = [f"up to {edges[0]}", *between, f"above {edges[-1]}"] if edges else ["any value"]
-        cells = list(zip(names, reference["counts"], window["counts"]))
+        cells = list(zip(_name_bins(reference), reference["counts"], window["counts"]))
         most = len(cells)
     return [
         {
@@ -200,7 +211,7 @@ class RunningSum:
         "Whether the model is the same and no log became shorter."
         offsets = self.source.reader.offsets
         grown = all(path.is_file() and path.stat().st_size >= offset for path, offset in offsets.items())
-        return grown and self.source.model_file == current_model(self.lab)
+        return grown
 
     def look(self, z_threshold: float) -> DriftResult:
         "The verdict on all lines so far."

@@ -19,8 +19,17 @@ import pytest
 from churn_lab.drift_report import DriftWatch, post_result, render_report
 from churn_lab.generate_data import draw_customers, generate
 from churn_lab.log_lines import read_lines, simulate_predictions
-from churn_lab.log_window import LogReader, Window, find_logs, parse_since
-from churn_lab.monitor_drift import check_drift, judge_window, list_findings, read_predictions, tolerated_false_alarms
+from churn_lab.log_window import CategoryCounts, LogReader, Window, find_logs, parse_since
+from churn_lab.monitor_drift import (
+    check_drift,
+    compare_categories,
+    compare_counts,
+    compare_missing,
+    judge_window,
+    list_findings,
+    read_predictions,
+    tolerated_false_alarms,
+)
 from churn_lab.prepare_data import LAB_CONTRACT, Contract, Feature, prepare
 from churn_lab.registry import current_model, find_entry, promote
 from churn_lab.train import Forest, make_reference, train
@@ -133,6 +142,47 @@ def test_large_windows_do_not_alarm_on_what_does_not_matter():
     assert abs(session["z"]) > result.bar
 
 
+def test_a_slightly_wider_spread_is_certain_and_not_drift():
+    def wider(rows, rng):
+        values = rows["avg_session_minutes"]
+        return rows.assign(avg_session_minutes=(values.mean() + 1.12 * (values - values.mean())).round(1))
+
+    result = judge_window(*draw_pair(np.random.default_rng(8), 20_000, wider))
+    row = next(row for row in result.features if row["feature"] == "avg_session_minutes")
+    assert (result.verdict, row["status"], row["test"]) == ("stable", "negligible", "distribution")
+
+
+def test_psi_without_drift_is_about_nothing():
+    rng = np.random.default_rng(9)
+    cells = np.full(10, 300)
+    found = [compare_counts(cells, rng.multinomial(50, cells / 3000), ordered=True).psi for _ in range(300)]
+    assert np.mean(found) < 0.06  # the sum itself would be about 0.18, above the usual alarm of 0.1
+
+
+def test_a_new_category_is_no_surprise_where_training_saw_many_only_once():
+    rare = {f"city {number}": 1 for number in range(60)}
+    reference = {"kind": "category", "count": 3060, "missing": 0, "counts": {"Paris": 3000, **rare}}
+    window = {"kind": "category", "count": 200, "missing": 0, "counts": {"Paris": 196, "Oslo": 2, "Bern": 2}}
+    p = {answer.test: answer.p for answer in compare_categories("city", reference, window)}
+    assert p["new categories"] > 0.05
+    reference["counts"] = {"Paris": 3060}
+    p = {answer.test: answer.p for answer in compare_categories("city", reference, window)}
+    assert p["new categories"] < 0.001
+
+
+def test_a_value_that_is_nearly_always_missing_is_compared_by_where_it_is_present():
+    assert compare_missing(2970, 150, (3000, 200)) < 1e-20
+    assert compare_missing(2970, 198, (3000, 200)) > 0.5
+
+
+def test_a_million_different_categories_do_not_grow_the_window():
+    feature = Feature(name="c", kind="category")
+    counts = CategoryCounts(feature, {"counts": {"known": 3}})
+    counts.add(pl.Series([f"new {number}" for number in range(1500)] + ["known"] * 5))
+    found = counts.summary()
+    assert found["count"] == 1505 and found["counts"]["known"] == 5 and len(found["counts"]) <= 1001
+
+
 def test_threshold_moves_the_verdict():
     rng = np.random.default_rng(2)
 
@@ -230,7 +280,8 @@ def test_only_the_model_in_service_and_its_reference(lab):
     older = find_logs(lab)[0].read_text().replace(newer, "churn_model_v1_20250101_000000.joblib")
     (lab.logs / "predictions.log").write_text(older.replace("0.0}", "0}"))
     assert check_drift(lab, all_lines=True).log["other_models"] == 100
-    assert check_drift(lab, all_lines=True, any_model=True).rows == 200
+    both = check_drift(lab, all_lines=True, any_model=True)
+    assert both.rows == 200 and both.prediction is None  # what two models say is not one model's drift
     first = json.loads(lab.metadata.read_text())[0]["model_file"]
     promote(lab, first, "rollback")
     try:
@@ -302,6 +353,8 @@ def test_a_window_that_moves_forgets_what_is_too_old(lab, monkeypatch):
     assert (result.verdict, result.rows, result.log["first"]) == ("stable", 300, "2026-01-02T00:43:20Z")
     summed, fresh = result.window["features"], check_drift(lab, since=now - 3600).window["features"]
     assert [summed[name]["counts"] for name in summed] == [fresh[name]["counts"] for name in summed]
+    for key in ("mean", "std", "highest"):
+        assert math.isclose(summed["tenure_months"][key], fresh["tenure_months"][key])
     now += 7200  # no line was added, and yet none is left
     with pytest.raises(LabError, match="predictions in logs/"):
         watch.check()
