@@ -5,7 +5,7 @@ that, so the two are not the same work: the figures say what safety costs. Media
 """
 
 import json
-import shutil
+import os
 import statistics
 import subprocess
 import sys
@@ -17,7 +17,15 @@ from rivals import rival_python
 
 from churn_lab.generate_data import generate
 from churn_lab.prepare_data import prepare
-from churn_lab.registry import current_model, list_versions, model_path, promote, read_metadata, register
+from churn_lab.registry import (
+    current_model,
+    list_versions,
+    model_path,
+    promote,
+    read_history,
+    read_metadata,
+    register,
+)
 from churn_lab.rollback import rollback
 from churn_lab.train import train
 from churn_lab.workspace import Workspace, create_workspace, write_json
@@ -68,17 +76,20 @@ def measure(action, repeats: int = REPEATS) -> float:
 
 
 def fill(lab: Workspace, size: int) -> None:
-    """Give a registry `size` versions whose files are links to one model's."""
+    """Give a registry `size` versions, each of which has served; their files are links to one model's."""
     entries, references = read_metadata(lab), json.loads(lab.train_stats.read_text())
-    template = entries[0]
-    for version in range(len(entries) + 1, size + 1):
-        name = f"churn_model_v{version}_20260101_000000.joblib"
-        for suffix in (".joblib", ".onnx"):
-            shutil.copy(model_path(lab, template["model_file"], suffix), (lab.models / name).with_suffix(suffix))
-        entries.append({**template, "version": version, "model_file": name})
-        references[name] = references[template["model_file"]]
+    template, lines = entries[0], read_history(lab)[:2]
+    with lab.history.open("a") as history:
+        for version in range(len(entries) + 1, size + 1):
+            name = f"churn_model_v{version}_20260101_000000.joblib"
+            for suffix in (".joblib", ".onnx"):
+                os.link(model_path(lab, template["model_file"], suffix), (lab.models / name).with_suffix(suffix))
+            entries.append({**template, "version": version, "model_file": name})
+            references[name] = references[template["model_file"]]
+            history.writelines(json.dumps({**line, "to": name}) + "\n" for line in lines)
     write_json(lab.metadata, entries)
     write_json(lab.train_stats, references)
+    promote(lab, entries[-1]["model_file"])
 
 
 def measure_ours(folder: Path) -> dict[int, dict[str, float]]:

@@ -319,7 +319,7 @@ def record(
     source: str | None,
     target: str,
     why: str,
-    **more: str,  # of a registration: hashes, a second witness to what the files were
+    **more: str,  # of a registration: hashes, a second witness to what the files were, and how it left the lists
 ) -> None:
     "Add a line to the history; call it while holding the registry's lock."
     event = {
@@ -453,45 +453,35 @@ def _check_references(lab: Workspace, entries: list[dict[str, Any]]) -> None:
 # %% ../nbs/06_registry.ipynb #a0c1d8cd
 def _next_name(lab: Workspace, last: int, now: datetime) -> tuple[int, str]:
     "The version after `last`, or after what a killed registration left in `models/`, and its file name."
-    taken = {name.split("_")[2] for name in _names_in(lab.models) if name.startswith("churn_model_v")}
-    version = last + 1
-    while f"v{version}" in taken:
+    names, version = _names_in(lab.models), last + 1
+    while any(name.startswith(f"churn_model_v{version}_") for name in names):
         version += 1
     return version, f"churn_model_v{version}_{now:%Y%m%d_%H%M%S}.joblib"
 
 # %% ../nbs/06_registry.ipynb #a0c1d8d0
-class _GrowingJson:
-    "The text of a JSON list or object that is added to at its end; what is there already is hashed once."
-
-    def __init__(self, text: bytes):
-        end = max(text.rfind(b"]"), text.rfind(b"}"))
-        while text[end - 1 : end].isspace():
-            end -= 1
-        self.parts = [memoryview(text)[:end], text[end:]]
-        self._hashed = sha256(self.parts[0])
-
-    def add(self, more: list | dict) -> None:
-        "Put `more` before the closing bracket; once only."
-        self.parts[1] = b"," * (len(self.parts[0]) > 1) + json_text(more)[1:].encode()
-
-    def sha256(self) -> str:
-        "The SHA-256 of all of the text."
-        whole = self._hashed.copy()
-        whole.update(self.parts[1])
-        return whole.hexdigest()
+def _extend_json(text: bytes, more: list | dict) -> list[bytes]:  # in two parts, since the first may be large
+    "The text of a JSON list or object that is known to be sound, with `more` before its closing bracket."
+    end = max(text.rfind(b"]"), text.rfind(b"}"))
+    while text[end - 1 : end].isspace():
+        end -= 1
+    return [memoryview(text)[:end], b"," * (end > 1) + json_text(more)[1:].encode()]
 
 # %% ../nbs/06_registry.ipynb #a0c1d8d2
-def _read_sound(lab: Workspace, texts: dict[Path, bytes | None]) -> tuple[dict[Path, _GrowingJson], int]:
-    "Both lists and the last version in them; `LabError` if one is damaged."
-    lists = {path: _GrowingJson(texts[path] or b"") for path in (lab.train_stats, lab.metadata)}
-    last = last_event(lab, ("register", "refuse"))
+def _states(lab: Workspace) -> dict[str, str]:
+    "How both lists lie there: enough to notice that somebody has written to one of them."
+    found = {path.stem: path.stat() for path in (lab.metadata, lab.train_stats) if path.is_file()}
+    return {f"{stem}_state": f"{stat.st_size} bytes of {stat.st_mtime_ns}" for stem, stat in found.items()}
+
+
+def _find_last(lab: Workspace) -> int:
+    "The highest version in `metadata.json`; `LabError` if that or `train_stats.json` is damaged."
+    last, states = last_event(lab, ("register", "refuse")), _states(lab)
     name = MODEL_FILE.fullmatch(last.get("to", ""))
-    if name and all(last.get(f"{path.stem}_sha256") == grown.sha256() for path, grown in lists.items()):
-        return lists, int(name[1])
+    if name and len(states) == 2 and states.items() <= last.items():
+        return int(name[1])
     entries = read_metadata(lab)
     _check_references(lab, entries)
-    lists |= {path: _GrowingJson(b"{}" if path == lab.train_stats else b"[]") for path in lists if not texts[path]}
-    return lists, max((entry["version"] for entry in entries), default=0)
+    return max((entry["version"] for entry in entries), default=0)
 
 # %% ../nbs/06_registry.ipynb #2d74ec80
 def register(
@@ -504,8 +494,7 @@ def register(
 ) -> dict[str, Any]:  # the entry as stored
     "Give a trained model the next version number and store it, in service or not."
     with registry_lock(lab), _all_or_nothing(lab.train_stats, lab.metadata, lab.history) as before:
-        lists, last = _read_sound(lab, before)
-        version, name = _next_name(lab, last, datetime.now(UTC))
+        version, name = _next_name(lab, _find_last(lab), datetime.now(UTC))
         own = {"model_file": name, "version": version}  # they come first, and nothing that was measured replaces them
         entry = {**own, **entry, **own, "joblib_sha256": sha256(pipeline).hexdigest()}
         onnx = _embed(onnx, entry, reference)
@@ -513,18 +502,19 @@ def register(
         files = {lab.models / name: pipeline, (lab.models / name).with_suffix(".onnx"): onnx}
         before |= dict.fromkeys(files)
         write_together(files)
-        _tell(lab, lists, entry, reference, why)
+        _tell(lab, before, entry, reference, why)
     return entry
 
 # %% ../nbs/06_registry.ipynb #2d74ec81
-def _tell(lab: Workspace, lists: dict[Path, _GrowingJson], entry: dict, reference: dict, why: str) -> None:
+def _tell(lab: Workspace, before: dict[Path, bytes | None], entry: dict, reference: dict, why: str) -> None:
     "Add a version whose files are there to both lists, its reference first, and to the history."
-    lists[lab.train_stats].add({entry["model_file"]: reference})
-    lists[lab.metadata].add([entry])
-    write_together({path: grown.parts for path, grown in lists.items()})
+    name = entry["model_file"]
+    write_together({
+        lab.train_stats: _extend_json(before[lab.train_stats] or b"{}", {name: reference}),
+        lab.metadata: _extend_json(before[lab.metadata] or b"[]", [entry]),
+    })
     hashes = {key: entry[key] for key in ("joblib_sha256", "onnx_sha256")}
-    hashes |= {f"{path.stem}_sha256": grown.sha256() for path, grown in lists.items()}
-    record(lab, "register" if entry["passed_gate"] else "refuse", None, entry["model_file"], why, **hashes)
+    record(lab, "register" if entry["passed_gate"] else "refuse", None, name, why, **hashes, **_states(lab))
 
 # %% ../nbs/06_registry.ipynb #24d4de9e
 def promote(

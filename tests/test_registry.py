@@ -346,7 +346,7 @@ def test_a_read_only_project_is_told_of_and_can_still_be_looked_at(churn_lab, sm
         ["registry", "prune", "--keep", "1"],
     ):
         code, _, error = churn_lab(*command, "--workspace", lab.root)
-        assert code == 1 and "read-only file system" in error and "Next: " in error, command
+        assert code == 1 and error.startswith("Expected to write") and "read-only file system" in error, command
     for command in (["registry", "list"], ["registry", "history"], ["rollback", "--list"], ["registry", "repair"]):
         assert churn_lab(*command, "--workspace", lab.root)[0] == 0, command
     assert snapshot(lab.root) == before
