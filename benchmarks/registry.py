@@ -5,6 +5,7 @@ that, so the two are not the same work: the figures say what safety costs. Media
 """
 
 import json
+import os
 import shutil
 import statistics
 import subprocess
@@ -17,7 +18,15 @@ from rivals import rival_python
 
 from churn_lab.generate_data import generate
 from churn_lab.prepare_data import prepare
-from churn_lab.registry import current_model, list_versions, model_path, promote, read_metadata, register
+from churn_lab.registry import (
+    current_model,
+    list_versions,
+    model_path,
+    promote,
+    read_history,
+    read_metadata,
+    register,
+)
 from churn_lab.rollback import rollback
 from churn_lab.train import train
 from churn_lab.workspace import Workspace, create_workspace, write_json
@@ -31,22 +40,25 @@ os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 import logging; logging.disable(logging.CRITICAL)
 from mlflow import MlflowClient
 folder, sizes, repeats = sys.argv[1], json.loads(sys.argv[2]), int(sys.argv[3])
-client = MlflowClient(f"sqlite:///{folder}/registry.db", f"sqlite:///{folder}/registry.db")
-client.create_registered_model("churn")
+clients = {size: MlflowClient(*[f"sqlite:///{folder}/registry-{size}.db"] * 2) for size in sizes}
+def add(size):
+    clients[size].create_model_version("churn", source=folder)
+def promote(size):
+    clients[size].set_registered_model_alias("churn", "champion", size)
+def show(size):
+    clients[size].search_model_versions("name='churn'", max_results=5000)
 def measure(action):
-    times = []
-    for _ in range(repeats):
-        began = time.perf_counter(); action(); times.append(time.perf_counter() - began)
-    return statistics.median(times)
-result, count = {}, 0
-def add():
-    global count
-    client.create_model_version("churn", source=folder); count += 1
+    medians = {}
+    for size in sizes:
+        times = []
+        for _ in range(repeats):
+            began = time.perf_counter(); action(size); times.append(time.perf_counter() - began)
+        medians[size] = statistics.median(times)
+    return medians
 for size in sizes:
-    while count < size: add()
-    result[size] = {"register": measure(add), "promote": measure(lambda: client.set_registered_model_alias("churn", "champion", count)),
-        "list": measure(lambda: client.search_model_versions("name='churn'", max_results=5000))}
-print(json.dumps(result))
+    clients[size].create_registered_model("churn")
+    for _ in range(size): add(size)
+print(json.dumps({"register": measure(add), "set an alias": measure(promote), "list": measure(show)}))
 """
 
 
@@ -57,52 +69,66 @@ def run_command(lab: Workspace, *arguments: str) -> None:
     subprocess.run(command, check=True, capture_output=True)
 
 
-def measure(action, repeats: int = REPEATS) -> float:
-    """Median seconds of a call."""
-    times = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        action()
-        times.append(time.perf_counter() - began)
-    return statistics.median(times)
+def measure(action, labs: dict[int, Workspace], repeats: int = REPEATS) -> dict[int, float]:
+    """Median seconds of a call at each size; one size after the other, since a disk is still busy after a call."""
+    medians = {}
+    for size, lab in labs.items():
+        if hasattr(os, "sync"):
+            os.sync()
+        times = []
+        for _ in range(repeats):
+            began = time.perf_counter()
+            action(lab)
+            times.append(time.perf_counter() - began)
+        medians[size] = statistics.median(times)
+    return medians
 
 
 def fill(lab: Workspace, size: int) -> None:
-    """Give a registry `size` versions whose files are links to one model's."""
+    """Give a registry `size` versions, each of which has served; their files are links to one model's."""
     entries, references = read_metadata(lab), json.loads(lab.train_stats.read_text())
-    template = entries[0]
-    for version in range(len(entries) + 1, size + 1):
-        name = f"churn_model_v{version}_20260101_000000.joblib"
-        for suffix in (".joblib", ".onnx"):
-            shutil.copy(model_path(lab, template["model_file"], suffix), (lab.models / name).with_suffix(suffix))
-        entries.append({**template, "version": version, "model_file": name})
-        references[name] = references[template["model_file"]]
+    template, lines = entries[0], read_history(lab)[:2]
+    with lab.history.open("a") as history:
+        for version in range(len(entries) + 1, size + 1):
+            name = f"churn_model_v{version}_20260101_000000.joblib"
+            for suffix in (".joblib", ".onnx"):
+                os.link(model_path(lab, template["model_file"], suffix), (lab.models / name).with_suffix(suffix))
+            entries.append({**template, "version": version, "model_file": name})
+            references[name] = references[template["model_file"]]
+            history.writelines(json.dumps({**line, "to": name}) + "\n" for line in lines)
     write_json(lab.metadata, entries)
     write_json(lab.train_stats, references)
+    promote(lab, entries[-1]["model_file"])
 
 
-def measure_ours(folder: Path) -> dict[int, dict[str, float]]:
-    """Seconds by size and action."""
-    lab, result = Workspace(folder / "lab"), {}
-    create_workspace(lab.root)
-    generate(lab)
-    prepare(lab)
-    entry = train(lab)
-    joblib, onnx = (model_path(lab, entry["model_file"], suffix).read_bytes() for suffix in (".joblib", ".onnx"))
-    reference = json.loads(lab.train_stats.read_text())[entry["model_file"]]
-    for size in SIZES:
+def measure_ours(folder: Path) -> dict[str, dict[int, float]]:
+    """Seconds by action and size."""
+    labs = {size: Workspace(folder / f"lab-{size}") for size in SIZES}
+    small = labs[SIZES[0]]
+    create_workspace(small.root)
+    generate(small)
+    prepare(small)
+    entry = train(small)
+    joblib, onnx = (model_path(small, entry["model_file"], suffix).read_bytes() for suffix in (".joblib", ".onnx"))
+    reference = json.loads(small.train_stats.read_text())[entry["model_file"]]
+    for size in SIZES[1:]:
+        shutil.copytree(small.root, labs[size].root)
+    for size, lab in labs.items():
         fill(lab, size)
-        first, second = (row["model_file"] for row in list_versions(lab)[:2])
-        result[size] = {
-            "register": measure(lambda: register(lab, joblib, onnx, dict(entry), reference)),
-            "promote": measure(lambda a=first, b=second: promote(lab, a if current_model(lab) == b else b)),
-            "rollback": measure(lambda: rollback(lab)),
-            "list": measure(lambda: list_versions(lab)),
-            "check for a switch": measure(lambda: lab.current_model.stat()),
-            "churn-lab registry list": measure(lambda: run_command(lab, "registry", "list"), repeats=5),
-            "churn-lab train": measure(lambda: run_command(lab, "train"), repeats=5),
-        }
-    return result
+    pairs = {lab: [row["model_file"] for row in list_versions(lab)[:2]] for lab in labs.values()}
+
+    def alternate(lab: Workspace) -> None:
+        promote(lab, pairs[lab][pairs[lab][0] == current_model(lab)])
+
+    return {
+        "register": measure(lambda lab: register(lab, joblib, onnx, entry, reference), labs),
+        "promote": measure(alternate, labs),
+        "rollback": measure(rollback, labs),
+        "list": measure(list_versions, labs),
+        "check for a switch": measure(lambda lab: lab.current_model.stat(), labs),
+        "churn-lab registry list": measure(lambda lab: run_command(lab, "registry", "list"), labs, repeats=5),
+        "churn-lab train": measure(lambda lab: run_command(lab, "train"), labs, repeats=5),
+    }
 
 
 with tempfile.TemporaryDirectory() as folder:
@@ -110,11 +136,15 @@ with tempfile.TemporaryDirectory() as folder:
     python = rival_python("mlflow", "mlflow>=3,<4")
     command = [python, "-c", MLFLOW, folder, json.dumps(SIZES), str(REPEATS)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
-    mlflow = {int(size): figures for size, figures in json.loads(done.stdout.splitlines()[-1]).items()}
+    mlflow = {
+        action: {int(size): seconds for size, seconds in by_size.items()}
+        for action, by_size in json.loads(done.stdout.splitlines()[-1]).items()
+    }
 
-print("milliseconds" + " " * 23 + "".join(f"{size:>10,}" for size in SIZES) + "    1,000 / 10")
+print("| milliseconds | " + " | ".join(f"{size:,}" for size in SIZES) + " | 1,000 / 10 |")
+print("| --- |" + " --- |" * (len(SIZES) + 1))
 for who, figures in (("churn_lab", ours), ("MLflow", mlflow)):
-    for action in figures[SIZES[0]]:
-        times = [figures[size][action] for size in SIZES]
-        row = "".join(f"{1000 * seconds:10.2f}" for seconds in times)
-        print(f"{who:10}{action:25}{row}{times[-1] / times[0]:14.2f}")
+    for action, by_size in figures.items():
+        times = [by_size[size] for size in SIZES]
+        row = " | ".join(f"{1000 * seconds:.3g}" for seconds in times)
+        print(f"| {who}: {action} | {row} | {times[-1] / times[0]:.2f} |")

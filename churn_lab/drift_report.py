@@ -211,7 +211,7 @@ class RunningSum:
         "Whether the model is the same and no log became shorter."
         offsets = self.source.reader.offsets
         grown = all(path.is_file() and path.stat().st_size >= offset for path, offset in offsets.items())
-        return grown
+        return grown and self.source.model_file == current_model(self.lab)
 
     def look(self, z_threshold: float) -> DriftResult:
         "The verdict on all lines so far."

@@ -105,7 +105,7 @@ def _agree(known: dict[str, Any] | None, papers: dict[str, Any]) -> bool:
 def _is_in(entry: Any, models: dict[str, tuple[dict, dict]]) -> bool:
     return isinstance(entry, dict) and any(name == entry.get("model_file") for name in models)
 
-
+# %% ../nbs/06a_registry_repair.ipynb #db36ec25
 def _plan_metadata(lab: Workspace, plan: RepairPlan, models: dict[str, tuple[dict, dict]]) -> None:
     entries, damaged = _read_or_nothing(lab.metadata, list)
     known = {entry["model_file"]: entry for entry in entries if is_entry(entry)}

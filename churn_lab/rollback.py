@@ -9,6 +9,7 @@ __all__ = ['stack_served', 'served_before', 'why_not', 'list_targets', 'find_way
 from typing import Any
 
 from churn_lab.registry import (
+    SWITCHES,
     check_hash,
     current_model,
     model_path,
@@ -26,10 +27,10 @@ def stack_served(history: list[dict[str, Any]]) -> list[str]:  # the last one is
     "The models that a rollback has not taken away, oldest first, from what `read_history` returned."
     stack: list[str] = []
     for event in history:
-        if event["action"] not in ("promote", "rollback", "recover"):
+        if event["action"] not in SWITCHES:
             continue
-        target = event["to"]
-        if event["action"] != "promote" and target in stack:
+        action, target = event.get("interrupted", event["action"]), event["to"]
+        if action != "promote" and target in stack:
             del stack[len(stack) - stack[::-1].index(target) :]
         elif not stack or stack[-1] != target:
             stack.append(target)
@@ -59,7 +60,7 @@ def why_not(
 def _served_times(history: list[dict[str, Any]]) -> dict[str, list[str]]:
     "From when to when each model was in service, as text."
     times: dict[str, list[str]] = {}
-    switches = [event for event in history if event["action"] in ("promote", "rollback", "recover")]
+    switches = [event for event in history if event["action"] in SWITCHES]
     for event, following in zip(switches, [*switches[1:], {"ts": "now"}]):
         times.setdefault(event["to"], []).append(f"{event['ts']} to {following['ts']}")
     return times
@@ -85,14 +86,15 @@ def list_targets(lab: Workspace) -> list[dict[str, Any]]:
 # %% ../nbs/09_rollback.ipynb #b64a0c9d
 def find_way_back(
     lab: Workspace,
+    entries: list[dict[str, Any]] | None = None,  # of `metadata.json`, if they are at hand
 ) -> tuple[str | None, dict[str, str]]:  # None: there is none; `skipped`: name -> why it is no target
     "The model that a rollback restores, and those that served after it and cannot be restored."
-    entries = {entry["model_file"]: entry for entry in read_metadata(lab)}
+    known = {entry["model_file"]: entry for entry in entries or read_metadata(lab)}
     current, skipped = served_now(lab), {}
     for name in served_before(read_history(lab)):
         if name == current or name in skipped:
             continue
-        reason = why_not(lab, entries[name]) if name in entries else "metadata.json does not know it"
+        reason = why_not(lab, known[name]) if name in known else "metadata.json does not know it"
         if not reason:
             return name, skipped
         skipped[name] = reason
@@ -107,12 +109,13 @@ def rollback(
 ) -> dict[str, Any]:  # `from`, `to` and `skipped`: name -> why it was no target
     "Put an earlier model back into service, after its files were checked and it answered its probe."
     with registry_lock(lab):
-        skipped: dict[str, str] = {}
+        entries, skipped = read_metadata(lab), {}
         if to is None:
             current_model(lab)  # back from what? A pointer that names no model is no place to start from
-            to, skipped = find_way_back(lab)
+            to, skipped = find_way_back(lab, entries)
         if to is None:
             found = "; ".join(f"{name}: {reason}" for name, reason in skipped.items()) or "none"
             raise LabError("a model that served before this one", found, "churn-lab rollback --list, then --to NAME")
-        before = promote(lab, to, "rollback", why, force)
+        entry = next((entry for entry in entries if entry["model_file"] == to), None)
+        before = promote(lab, to, "rollback", why, force, entry)
     return {"from": before, "to": to, "skipped": skipped}

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['TOLERATED_DIFFERENCE', 'build_pipeline', 'convert_to_onnx', 'check_conversion', 'describe_numbers', 'make_reference',
-           'compare_f1', 'pass_gate', 'Forest', 'train']
+           'compare_f1', 'pass_gate', 'Forest', 'train', 'plot_comparisons']
 
 # %% ../nbs/05b_train.ipynb #42c4e254
 import io
@@ -21,6 +21,7 @@ from .workspace import LabError, Workspace, file_sha256
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
+    from matplotlib.axes import Axes
     from sklearn.pipeline import Pipeline
 
 # %% ../nbs/05b_train.ipynb #b11e5558
@@ -277,7 +278,7 @@ def _probe(contract: Contract, rows: "pd.DataFrame", probability: "np.ndarray") 
 
 # %% ../nbs/05b_train.ipynb #ddb6affa
 def _judge(lab: Workspace, contract: Contract, split: Split, held_out: dict, gate_f1: float, tolerance: float) -> dict:
-    "Threshold, figures and the gate's answers, as they are stored in the entry."
+    "Threshold, figures, the gate's answers, contract and probe, as they are stored in the entry."
     truth = split.test[contract.target]
     threshold = choose_threshold(split.validation[contract.target], held_out["validation"])
     metrics = score(truth, held_out["test"], threshold)
@@ -292,6 +293,8 @@ def _judge(lab: Workspace, contract: Contract, split: Split, held_out: dict, gat
         "threshold": threshold,
         "best_baseline": best_baseline,
         "comparison": comparison,
+        "contract": contract.model_dump(mode="json"),
+        "probe": _probe(contract, split.test, held_out["test"]),
     }
 
 # %% ../nbs/05b_train.ipynb #df2b1694
@@ -310,14 +313,30 @@ def train(
     onnx = convert_to_onnx(pipeline, contract)
     held_out = {name: check_conversion(pipeline, onnx, contract, getattr(split, name)) for name in ("validation", "test")}
     verdict = _judge(lab, contract, split, held_out, gate_f1, tolerance)
-    entry = {
-        **_describe_run(lab, split, seed, forest),
-        **verdict,
-        "contract": contract.model_dump(mode="json"),
-        "probe": _probe(contract, split.test, held_out["test"]),
-    }
     reference = make_reference(split.train, contract, held_out["test"], verdict["threshold"])
+    entry = _describe_run(lab, split, seed, forest) | verdict
     entry = register(lab, _dump(pipeline), onnx, entry, reference, why)
     if entry["passed_gate"]:
         promote(lab, entry["model_file"], why=why or "passed the gate")
     return entry
+
+# %% ../nbs/05b_train.ipynb #d1000018
+def plot_comparisons(
+    comparisons: dict[str, dict[str, Any]],  # a challenger's name -> `comparison` of its entry
+    tolerance: float = 0.02,
+) -> "Axes":
+    "The difference in F1 of each challenger from its champion, with its 95 % interval."
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(7, 0.9 + 0.5 * len(comparisons)), layout="constrained")
+    for place, (name, found) in enumerate(comparisons.items()):
+        low, high = found["interval"]
+        axes.plot([low, high], [place, place], color="#4c78a8", linewidth=3, alpha=0.5)
+        axes.plot(found["difference"], place, "o", color="#4c78a8")
+    axes.axvline(0, color="black", linewidth=1, label="as good as the champion")
+    axes.axvline(-tolerance, color="#e45756", linestyle="--", label=f"tolerance: {tolerance:g} below it")
+    axes.set(yticks=range(len(comparisons)), yticklabels=comparisons, xlabel="F1 of the challenger - F1 of the champion")
+    axes.invert_yaxis()
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+    plt.close(figure)
+    return axes

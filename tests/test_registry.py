@@ -31,7 +31,7 @@ from churn_lab.registry import (
 from churn_lab.registry_repair import plan_repair, prune, repair
 from churn_lab.rollback import find_way_back, list_targets, rollback, served_before, stack_served
 from churn_lab.train import Forest, train
-from churn_lab.workspace import LabError, Workspace, create_workspace, write_json
+from churn_lab.workspace import LabError, Workspace, create_workspace, json_text, read_json, write_json
 
 SMALL = Forest(n_estimators=5)
 PROCESSES = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
@@ -229,6 +229,19 @@ def test_a_name_that_leads_elsewhere_is_refused_wherever_it_comes_from(lab, name
         current_model(lab)
 
 
+@pytest.mark.parametrize("name", ["../data/raw.csv", "{root}/data/raw.csv", "../registry/history.jsonl"])
+def test_an_entry_whose_name_leads_elsewhere_deletes_and_opens_nothing(churn_lab, lab, name):
+    entries, kept = read_metadata(lab), snapshot(lab.data) | snapshot(lab.models)
+    write_json(lab.metadata, [{**entries[0], "model_file": name.format(root=lab.root), "version": 0}, *entries])
+    history = lab.history.read_bytes()
+    for command in (["registry", "prune", "--keep", "1"], ["rollback", "--to", "0"], ["rollback", "--list"]):
+        code, _, error = churn_lab(*command, "--workspace", lab.root)
+        assert code == 1 and "churn-lab registry repair" in error, command
+    assert snapshot(lab.data) | snapshot(lab.models) == kept and lab.history.read_bytes() == history
+    repair(lab)
+    assert read_metadata(lab) == entries
+
+
 def test_a_registry_is_rebuilt_from_its_models_and_what_was_replaced_is_kept(churn_lab, lab):
     before, served = list_versions(lab), current_model(lab)
     lab.metadata.write_text("[{]")
@@ -320,19 +333,43 @@ def test_a_full_disk_changes_nothing_and_leaves_no_debris(churn_lab, small, smal
         assert snapshot(lab.root) == before, command
 
 
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="mounting a small disk takes root on Linux")
+def test_a_read_only_project_is_told_of_and_can_still_be_looked_at(churn_lab, small, small_disk):
+    lab = Workspace(small_disk / "lab")
+    shutil.copytree(small.root, lab.root)
+    before = snapshot(lab.root)
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    for command in (
+        ["train", "--n-estimators", "5", "--gate-f1", "0"],
+        ["rollback"],
+        ["rollback", "--to", "1"],
+        ["registry", "prune", "--keep", "1"],
+    ):
+        code, _, error = churn_lab(*command, "--workspace", lab.root)
+        assert code == 1 and error.startswith("Expected to write") and "read-only file system" in error, command
+    for command in (["registry", "list"], ["registry", "history"], ["rollback", "--list"], ["registry", "repair"]):
+        assert churn_lab(*command, "--workspace", lab.root)[0] == 0, command
+    assert snapshot(lab.root) == before
+
+
 @pytest.fixture(scope="module")
 def many(small, tmp_path_factory) -> Workspace:
-    """A registry of 1,000 versions; their files are copies of one model's."""
+    """A registry of 1,000 versions, each of which has served; their files are links to one model's."""
     lab = Workspace(tmp_path_factory.mktemp("many") / "lab")
     shutil.copytree(small.root, lab.root)
     entries, references = read_metadata(lab), json.loads(lab.train_stats.read_text())
-    template, reference = entries[0], references[entries[0]["model_file"]]
+    template, reference, lines = entries[0], references[entries[0]["model_file"]], read_history(lab)[:2]
     for version in range(4, 1001):
         name = f"churn_model_v{version}_20260101_000000.joblib"
         entries.append({**template, "version": version, "model_file": name})
         references[name] = reference
+        for suffix in (".joblib", ".onnx"):
+            os.link(model_path(lab, template["model_file"], suffix), (lab.models / name).with_suffix(suffix))
     write_json(lab.metadata, entries)
     write_json(lab.train_stats, references)
+    with lab.history.open("a") as f:
+        f.writelines(json.dumps({**line, "to": e["model_file"]}) + "\n" for e in entries[3:] for line in lines)
+    lab.current_model.write_text(entries[-1]["model_file"] + "\n")
     return lab
 
 
@@ -343,12 +380,78 @@ def test_a_thousand_versions_are_listed_and_numbered_on(many):
     assert look_up.entry["version"] == 1001
 
 
-def test_a_refused_registration_writes_nothing(lab):
-    lab.metadata.write_text("{}")
+def copy_of_first(lab: Workspace) -> tuple[bytes, bytes, dict, dict]:
+    """What `register` asks for: the first version's files, figures and reference."""
+    entry = read_metadata(lab)[0]
+    joblib, onnx = (model_path(lab, entry["model_file"], suffix).read_bytes() for suffix in (".joblib", ".onnx"))
+    return joblib, onnx, entry, json.loads(lab.train_stats.read_text())[entry["model_file"]]
+
+
+def least_seconds(action, repeats: int = 15) -> float:
+    """Of several calls the quickest, which other work on the machine has delayed least."""
+    times = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        action()
+        times.append(time.perf_counter() - began)
+    return min(times)
+
+
+def test_a_thousand_versions_cost_a_registration_less_than_reading_them(trained, many, tmp_path):
+    few = Workspace(tmp_path / "few")
+    shutil.copytree(trained.root, few.root)
+    model = copy_of_first(few)
+    seconds = [least_seconds(lambda lab=lab: register(lab, *model)) for lab in (few, many)]
+    reading = least_seconds(lambda: (read_metadata(many), read_json(many.train_stats, "")))
+    assert seconds[1] - seconds[0] < reading
+
+
+def test_a_thousand_versions_are_listed_in_less_than_three_times_the_time_of_a_few(lab, many):
+    program = "from churn_lab.cli import main; main()"
+
+    def show_list(lab: Workspace) -> None:
+        command = [sys.executable, "-c", program, "registry", "list", "--workspace", str(lab.root)]
+        subprocess.run(command, check=True, capture_output=True)
+
+    few, much = (least_seconds(lambda lab=lab: show_list(lab), 5) for lab in (lab, many))
+    assert much < 3 * few
+
+
+@pytest.mark.parametrize("damage", ["{}", "[{]", "middle", "reference"])
+def test_a_refused_registration_writes_nothing(lab, damage):
+    path = lab.train_stats if damage == "reference" else lab.metadata
+    content = path.read_bytes()
+    middle = content.index(b'"features"')
+    path.write_bytes(damage.encode() if damage[0] in "{[" else content[:middle] + b"x" + content[middle + 1 :])
     before = snapshot(lab.root)
     with pytest.raises(LabError, match="registry repair"):
         register(lab, b"", b"", {"passed_gate": True}, {})
     assert snapshot(lab.root) == before
+
+
+@pytest.mark.parametrize("style", [{}, {"indent": 7}, {"separators": (",", ":")}])
+def test_a_version_is_added_as_if_all_had_been_written_anew(lab, style):
+    for path in (lab.metadata, lab.train_stats):
+        path.write_text("\n" + json.dumps(json.loads(path.read_text()), **style) + " \n\n")
+    entries, references = read_metadata(lab), json.loads(lab.train_stats.read_text())
+    new = register(lab, *copy_of_first(lab))
+    assert read_metadata(lab) == [*entries, new] and new["version"] == 4
+    assert json.loads(lab.train_stats.read_text()) == {**references, new["model_file"]: references[list(references)[0]]}
+
+
+def test_what_was_registered_reads_as_if_it_had_been_written_at_once(lab):
+    for _ in range(2):
+        register(lab, *copy_of_first(lab))
+    for path in (lab.metadata, lab.train_stats):
+        assert path.read_text() == json_text(json.loads(path.read_text()))
+
+
+def test_an_entry_that_somebody_added_by_hand_is_seen_by_the_next_registration(lab):
+    register(lab, *copy_of_first(lab))
+    entries = read_metadata(lab)
+    added = {**entries[0], "version": 9, "model_file": "churn_model_v9_20260101_000000.joblib"}
+    write_json(lab.metadata, [*entries, added])
+    assert register(lab, *copy_of_first(lab))["version"] == 10 and read_metadata(lab)[4] == added
 
 
 def test_a_lost_list_of_versions_is_not_begun_anew(churn_lab, lab):
@@ -479,7 +582,7 @@ def test_a_disk_that_takes_half_a_model_keeps_none_of_it(small, small_disk):
 
 @pytest.mark.parametrize("fails", ["metadata.json", "history.jsonl"])
 def test_a_registration_that_fails_late_takes_everything_back(lab, monkeypatch, fails):
-    from churn_lab import registry
+    from churn_lab import registry, workspace
 
     def refuse(*_, **__):
         raise LabError("to write it", "no space left on device", "free some")
@@ -489,9 +592,9 @@ def test_a_registration_that_fails_late_takes_everything_back(lab, monkeypatch, 
     if fails == "history.jsonl":
         monkeypatch.setattr(registry, "record", refuse)
     else:
-        write = registry.write_json
+        move = workspace._replace
         monkeypatch.setattr(
-            registry, "write_json", lambda path, c: refuse() if path == lab.metadata else write(path, c)
+            workspace, "_replace", lambda source, path: refuse() if path == lab.metadata else move(source, path)
         )
     with pytest.raises(LabError, match="no space left"):
         register(lab, b"x", onnx, entry, {})

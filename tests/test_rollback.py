@@ -1,11 +1,15 @@
 """The way back: by service, not by number; checked first, recorded after."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 
 import pytest
 from conftest import snapshot
 
-from churn_lab.registry import current_model, promote, read_history, read_metadata
+from churn_lab.registry import current_model, promote, read_history, read_metadata, registry_lock
 from churn_lab.registry_repair import prune
 from churn_lab.rollback import list_targets, rollback, served_before
 from churn_lab.train import Forest, train
@@ -19,9 +23,14 @@ def names(lab) -> list[str]:
 
 
 def history(text: str) -> list[dict]:
-    """`+a` promotes a, `-a` rolls back to a, `?a`: recovered, and nobody knows which of the two it was."""
-    actions = {"+": "promote", "-": "rollback", "?": "recover"}
-    return [{"action": actions[word[0]], "to": word[1:]} for word in text.split()]
+    """`+a` promotes a, `-a` rolls back to a; `?+a`, `?-a`: recovered; `?a`: and nobody knows which of the two it was."""
+    actions = {"+": "promote", "-": "rollback"}
+    events = []
+    for word in text.split():
+        action, name = actions.get(word.lstrip("?")[0]), word.lstrip("?+-")
+        known = {"action": action} if word[0] != "?" else {"action": "recover"}
+        events.append(known | ({"interrupted": action} if word[0] == "?" and action else {}) | {"to": name})
+    return events
 
 
 @pytest.mark.parametrize(
@@ -39,6 +48,12 @@ def history(text: str) -> list[dict]:
         ("+a +b ?a", []),
         ("+a +b +c ?b", ["a"]),
         ("+a +b ?c", ["b", "a"]),
+        ("+a +b ?+c", ["b", "a"]),
+        ("+a +b ?+a", ["b", "a"]),
+        ("+a +b ?+a -b", ["a"]),
+        ("+a +b ?-a", []),
+        ("+a +b +c ?-b", ["a"]),
+        ("+a +b ?-z", ["b", "a"]),
     ],
 )
 def test_before_is_a_question_about_service(events, before):
@@ -110,6 +125,66 @@ def test_a_killed_rollback_does_not_lead_back_to_what_it_fled_from(lab):
     first, second, _ = names(lab)
     lab.current_model.write_text(second + "\n")  # a rollback that was killed before it wrote its line
     assert rollback(lab)["to"] == current_model(lab) == first
+
+
+KILLED = """
+import os, signal, sys
+from churn_lab import registry
+from churn_lab.workspace import Workspace
+registry.record = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)  # the pointer is switched, the line not written
+registry.promote(Workspace(sys.argv[1]), *sys.argv[2:])
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="kill -9 is a POSIX signal")
+@pytest.mark.parametrize(("action", "way_back"), [("promote", [2, 1]), ("rollback", [])])
+def test_a_switch_killed_before_its_line_is_recorded_as_what_it_was(lab, action, way_back):
+    first, second = names(lab)
+    command = [sys.executable, "-c", KILLED, str(lab.root), first, action, "for a reason"]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    assert current_model(lab) == first and read_history(lab)[-1]["to"] == second
+    with registry_lock(lab):
+        event = read_history(lab)[-1]
+    assert (event["action"], event["interrupted"]) == ("recover", action)
+    assert (event["from"], event["to"]) == (second, first) and "for a reason" in event["why"]
+    assert event["user"] and event["host"] and not lab.intent.exists()
+    assert served_before(read_history(lab)) == [names(lab)[number - 1] for number in way_back]
+    if way_back:
+        assert rollback(lab)["to"] == second  # and not one step too far
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"from": "another"}, {"to": "another"}, {"action": "prune"}, {"action": None}, None, "{"],
+)
+def test_a_note_of_another_switch_is_not_believed(lab, changed):
+    first, second = names(lab)
+    note = {"action": "promote", "from": second, "to": first, "why": "said the note"}
+    text = changed if changed == "{" else json.dumps(changed and note | changed)
+    lab.intent.write_text(text)
+    lab.current_model.write_text(first + "\n")
+    with registry_lock(lab):
+        event = read_history(lab)[-1]
+    assert event["action"] == "recover" and "interrupted" not in event and "said the note" not in event["why"]
+    assert not lab.intent.exists() and served_before(read_history(lab)) == []
+
+
+def test_a_note_that_was_left_behind_is_forgotten(lab):
+    first, second = names(lab)
+    lab.intent.write_text(json.dumps({"action": "promote", "from": second, "to": first, "why": ""}))
+    before = read_history(lab)  # killed after the note and before the switch
+    with registry_lock(lab):
+        assert read_history(lab) == before and not lab.intent.exists()
+    rollback(lab)
+    assert not lab.intent.exists() and read_history(lab)[-1]["action"] == "rollback"
+
+
+def test_a_switch_that_fails_takes_its_note_back(lab, monkeypatch):
+    before = snapshot(lab.root)
+    monkeypatch.setattr("churn_lab.registry.record", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        promote(lab, names(lab)[0])
+    assert snapshot(lab.root) == before
 
 
 def test_a_served_model_that_nobody_knows_any_more_is_skipped(lab):

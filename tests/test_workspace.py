@@ -1,6 +1,8 @@
 """Places, atomic writes, and CSV files as people send them."""
 
+import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -13,6 +15,7 @@ from churn_lab.workspace import (
     Workspace,
     create_workspace,
     find_workspace,
+    json_text,
     locate_workspace,
     read_csv,
     write_atomic,
@@ -74,6 +77,33 @@ def test_a_failed_write_leaves_no_debris(tmp_path):
     with pytest.raises(LabError, match="no such file"):
         write_atomic(tmp_path / "missing" / "file", "text")
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+
+
+def draw_json(rng: random.Random, depth: int = 0):
+    """Something that JSON can say, full of what a careless search for brackets would trip over."""
+    kind = rng.randrange(8 if depth else 6)
+    if kind >= 6 or depth > 4:
+        return rng.choice(["a [", "{", "x\n]\n", "\u2028 \x85 ", '"{\n', "},", 1, -2.5e30, None, True])
+    if kind < 3:
+        return {rng.choice("ab[{]}") + rng.choice(["", "\n", " ["]): draw_json(rng, depth + 1) for _ in range(kind * 2)}
+    return [draw_json(rng, depth + 1) for _ in range(rng.randrange(6))]
+
+
+def test_json_for_people_says_what_was_stored():
+    rng = random.Random(5)
+    for content in (draw_json(rng) for _ in range(2000)):
+        assert json.loads(json_text(content)) == content
+
+
+def test_json_for_people_keeps_on_one_line_what_fits_there():
+    text = json_text(
+        [{"seed": 1, "metrics": {"f1": 0.5, "why": "because " * 9}, "edges": list(range(200)), "why": ["w" * 130] * 2}]
+    )
+    lines = text.splitlines()
+    assert f'    "metrics": {{"f1": 0.5, "why": "{"because " * 9}"}},' in lines and any(
+        line.endswith("198, 199],") for line in lines
+    )
+    assert sum("w" * 130 in line for line in lines) == 2
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
