@@ -351,6 +351,6 @@ def refresh_notebooks(
                 continue
             notebook = nbformat.read(path, as_version=4)
             manager = _kernel_manager(Workspace(Path(project) / "my-lab"))
-            client = NotebookClient(notebook, resources={"metadata": {"path": str(folder)}}, kernel_manager_class=manager)
-            client.execute()
+            options = {"resources": {"metadata": {"path": str(folder)}}, "coalesce_streams": True}
+            NotebookClient(notebook, kernel_manager_class=manager, **options).execute()
             write_atomic(path, _strip(notebook))
