@@ -18,7 +18,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -50,18 +49,7 @@ class Population:
     contract: Contract
     threshold: float
     trained_on: int  # how many rows a training set has
-
-    @cached_property
-    def lines(self) -> pl.DataFrame:
-        """The same as log lines, parsed."""
-        columns = {"probability": self.probability}
-        for feature in self.contract.features:
-            values = self.rows[feature.name].to_numpy()
-            if feature.kind == "category":
-                columns[feature.name] = pl.Series([value or None for value in values], dtype=pl.String)
-            else:
-                columns[feature.name] = pl.Series(values.astype(float)).fill_nan(None)
-        return pl.DataFrame(columns)
+    lines: pl.DataFrame  # the rows and probabilities as log lines, parsed
 
     def draw_reference(self, rng: np.random.Generator) -> dict:
         """What `train_stats.json` would keep of a fresh training set."""
@@ -80,6 +68,24 @@ class Population:
         return judge_window(reference, window.summary())
 
 
+def as_lines(rows: pd.DataFrame, probability: np.ndarray, contract: Contract) -> pl.DataFrame:
+    """Customers as `read_lines` would find them in a log."""
+    columns = {"probability": probability}
+    for feature in contract.features:
+        values = rows[feature.name].to_numpy()
+        if feature.kind == "category":
+            columns[feature.name] = pl.Series([value or None for value in values], dtype=pl.String)
+        else:
+            columns[feature.name] = pl.Series(values.astype(float)).fill_nan(None)
+    return pl.DataFrame(columns)
+
+
+def describe(name: str, rows: pd.DataFrame, model: ServingModel, trained_on: int) -> Population:
+    probability = model.probability(rows)
+    lines = as_lines(rows, probability, model.contract)
+    return Population(name, rows, probability, model.contract, model.threshold, trained_on, lines)
+
+
 def lab_population(size: int = 50_000) -> Population:
     """The lab's own customers, scored by a model of its own."""
     with tempfile.TemporaryDirectory() as folder:
@@ -91,7 +97,7 @@ def lab_population(size: int = 50_000) -> Population:
         model = open_model(lab, current_model(lab))
         rows = draw_customers(size, seed=1)[model.contract.names]
         rows = type_columns(clean_rows(rows, model.contract.features), model.contract.features)
-        return Population("lab", rows, model.probability(rows), model.contract, model.threshold, 3_000)
+        return describe("lab", rows, model, 3_000)
 
 
 def telco_population(path: Path) -> Population:
@@ -103,7 +109,7 @@ def telco_population(path: Path) -> Population:
         train(lab)
         model = open_model(lab, current_model(lab))
         rows = read_processed(lab, model.contract)
-        return Population("Telco", rows, model.probability(rows), model.contract, model.threshold, len(rows) * 3 // 5)
+        return describe("Telco", rows, model, len(rows) * 3 // 5)
 
 
 def count_alarms(population: Population, seeds: range) -> list[int]:

@@ -104,11 +104,13 @@ def _read_numbers(table: "pl.DataFrame", shape: list[tuple[str, str, str]]) -> "
 
     stripped = [pl.col(name).str.strip_prefix(before) for name, before, _ in shape]
     texts = table.select(text.str.strip_suffix(after) if after else text for text, (*_, after) in zip(stripped, shape))
+    sizes = [frame.select(pl.col(texts.columns).str.len_bytes().sum()).row(0) for frame in (table, texts)]
+    around = [len((before + after).encode()) * table.height for _, before, after in shape]
     numbers = texts.select(pl.all().cast(pl.Float64, strict=False))
-    if not numbers.select(pl.all_horizontal(pl.all().is_finite().all())).item():
-        raise ValueError("not a number in JSON")
-    if numbers.null_count().row(0) != texts.select((pl.all() == "null").sum()).row(0):
-        raise ValueError("not a number")
+    lost = numbers.null_count().row(0) != texts.select((pl.all() == "null").sum()).row(0)
+    finite = numbers.select(pl.all_horizontal(pl.all().is_finite().all())).item()
+    if lost or not finite or [whole - inner for whole, inner in zip(*sizes)] != around:
+        raise ValueError("not a number between these texts")
     return numbers
 
 # %% ../nbs/08a_log_lines.ipynb #d9b2f4a6
@@ -118,21 +120,21 @@ def _read_texts(column: "pl.Series", before: str, after: str) -> "pl.Series":
 
     pieces = column.unique().to_list()
     values = [json.loads(piece.removeprefix(before).removesuffix(after)) for piece in pieces]
-    if not all(value is None or isinstance(value, str) for value in values):
-        raise ValueError("not a text")
+    around = all(piece.startswith(before) and piece.endswith(after) for piece in pieces)
+    if not around or not all(value is None or isinstance(value, str) for value in values):
+        raise ValueError("not a text between these texts")
     return column.replace_strict(pieces, values, return_dtype=pl.String)
 
 # %% ../nbs/08a_log_lines.ipynb #f3b78ca5
 def _split_alike(block: bytes, shape: list[tuple[str, str, str]], wanted: list[str]) -> "pl.DataFrame":
-    "What stands between the commas, if each line has a whole piece for each wanted value; otherwise an error."
+    "What stands between the commas, if each line has a piece for each wanted value and begins as the first one does."
     import polars as pl
 
     columns = dict.fromkeys((name for name, *_ in shape), pl.String)
+    first, before, _ = shape[0]
     table = pl.scan_csv(block, has_header=False, quote_char=None, schema=columns).select(wanted).collect()
-    pieces = [(pl.col(name).str, before, after) for name, before, after in shape if name in wanted]
-    starts = [piece.starts_with(before).all() for piece, before, _ in pieces]
-    ends = [piece.ends_with(after).all() for piece, _, after in pieces if after]
-    whole = table.select(pl.all_horizontal(pl.all().is_not_null().all(), *starts, *ends)).item()
+    begun = pl.col(first).str.starts_with(before).all()
+    whole = table.select(pl.all_horizontal(begun, pl.all().is_not_null().all())).item()
     if len(columns) != len(shape) or not whole:
         raise ValueError("not the same shape in all lines")
     return table

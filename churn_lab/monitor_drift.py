@@ -14,9 +14,7 @@ __all__ = ['LARGEST_Z', 'EXPECTED', 'MATERIAL', 'WEIGHTS', 'LEAST_ROWS', 'QUESTI
 import math
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from importlib import import_module
 from statistics import NormalDist
-from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from .log_window import LogReader, Window
@@ -463,7 +461,6 @@ def check_drift(
     if last_n < 1:
         raise LabError("at least 1 prediction to look at", str(last_n), "--last-n 200")
     source = DriftSource(lab, any_model)
-    Thread(target=import_module, args=("scipy.special",)).start()  # takes a third of a second, meanwhile the log is read
     whole = all_lines or since is not None
     for frame in source.reader.read_new(since) if whole else [source.reader.read_last(last_n)]:
         source.window.add(frame)
