@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .log_window import Window, find_logs, parse_duration
-from .monitor_drift import DriftResult, DriftSource, check_drift, describe_finding, tolerated_false_alarms
+from .log_window import Window, find_logs, merge, parse_duration
+from .monitor_drift import DriftResult, DriftSource, check_drift, check_question, describe_finding
 from .registry import current_model
 from .workspace import LabError, Workspace, write_atomic
 
@@ -196,7 +196,7 @@ class MovingWindow:
         total = self.source.open_window()
         self.parts = {part: window for part, window in self.parts.items() if part >= start * PARTS // self.span}
         for window in self.parts.values():
-            total.merge(window)
+            merge(total, window)
         return total
 
 # %% ../nbs/08c_drift_report.ipynb #1824e45a
@@ -239,9 +239,7 @@ class DriftWatch:
         all_lines: bool = False,
         any_model: bool = False,
     ):
-        if last_n < 1:
-            raise LabError("at least 1 prediction to look at", str(last_n), "--last-n 200")
-        tolerated_false_alarms(z_threshold)  # what is wrong now will be wrong at each look
+        check_question(z_threshold, last_n)  # what is wrong now will be wrong at each look
         self.lab, self.z_threshold, self.last_n, self.span, self.any_model = lab, z_threshold, last_n, span, any_model
         self.sum = RunningSum(lab, since, span, any_model) if all_lines or since is not None or span else None
         self.result = self.stamp = None

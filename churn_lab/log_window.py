@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['LARGEST_BLOCK', 'LARGEST_NUMBER', 'MOST_CATEGORIES', 'AHEAD', 'open_log', 'read_backwards', 'read_forwards',
-           'NumberSums', 'CategoryCounts', 'Window', 'parse_duration', 'parse_since', 'find_logs', 'LineFilter',
-           'map_ahead', 'LogReader']
+           'NumberSums', 'CategoryCounts', 'Window', 'merge', 'parse_duration', 'parse_since', 'find_logs',
+           'LineFilter', 'map_ahead', 'LogReader']
 
 # %% ../nbs/08b_log_window.ipynb #86035ec2
 import math
@@ -22,6 +22,7 @@ from .prepare_data import Contract, Feature, clean_value
 from .workspace import LabError, Workspace
 
 if TYPE_CHECKING:
+    import numpy as np
     import polars as pl
 
 # %% ../nbs/08b_log_window.ipynb #335f12ee
@@ -79,6 +80,16 @@ def read_forwards(
 LARGEST_NUMBER = 3.4e38  # what a float32 holds; larger ones are never served
 
 
+def _known(column: "pl.Series") -> "np.ndarray":
+    "The numbers that are neither missing nor too large."
+    import numpy as np
+
+    values = column.to_numpy()  # missing ones are NaN
+    if len(values) and -LARGEST_NUMBER <= values.min() <= values.max() <= LARGEST_NUMBER:
+        return values  # as almost always: no copy is made
+    return values[np.abs(values) <= LARGEST_NUMBER]
+
+# %% ../nbs/08b_log_window.ipynb #9d2002d2
 class NumberSums:
     "A column of numbers, added up."
 
@@ -92,9 +103,7 @@ class NumberSums:
     def add(self, column: "pl.Series") -> None:
         import numpy as np
 
-        values = column.to_numpy()  # missing ones are NaN
-        if not (len(values) and -LARGEST_NUMBER <= values.min() <= values.max() <= LARGEST_NUMBER):
-            values = values[np.abs(values) <= LARGEST_NUMBER]
+        values = _known(column)
         self.missing += len(column) - len(values)
         if len(values):
             reached = [np.count_nonzero(values <= edge) for edge in self.edges]  # for few edges faster than a search
@@ -102,12 +111,6 @@ class NumberSums:
             self.low, self.high = min(self.low, float(values.min())), max(self.high, float(values.max()))
             centred = values - self.centre
             self.sum, self.squares = self.sum + float(centred.sum()), self.squares + float(np.square(centred).sum())
-
-    def merge(self, other: "NumberSums") -> None:
-        self.counts += other.counts
-        self.missing += other.missing
-        self.sum, self.squares = self.sum + other.sum, self.squares + other.squares
-        self.low, self.high = min(self.low, other.low), max(self.high, other.high)
 
     def summary(self) -> dict[str, Any]:
         "In the form of the reference."
@@ -130,14 +133,9 @@ class CategoryCounts:
 
     def add(self, column: "pl.Series") -> None:
         for text, count in column.value_counts().rows():
-            self._count(clean_value(self.feature, text), count)
+            self.count(clean_value(self.feature, text), count)
 
-    def merge(self, other: "CategoryCounts") -> None:
-        self.missing += other.missing
-        for name, count in other.counts.items():
-            self._count(name, count)
-
-    def _count(self, name: str | None, count: int) -> None:
+    def count(self, name: str | None, count: int) -> None:  # None: missing
         if name is None:
             self.missing += count
         else:
@@ -172,19 +170,32 @@ class Window:
         for name, column in self.features.items():
             column.add(features.field(name))
 
-    def merge(self, other: "Window") -> None:
-        "Add another stretch of the log."
-        self.rows, self.called = self.rows + other.rows, self.called + other.called
-        self.first, self.last = min(self.first, other.first), max(self.last, other.last)
-        self.prediction.merge(other.prediction)
-        for name, column in self.features.items():
-            column.merge(other.features[name])
-
     def summary(self) -> dict[str, Any]:
         "`rows`, `features` and `prediction` in the form of the reference."
         features = {f.name: {"kind": f.kind, **self.features[f.name].summary()} for f in self.contract.features}
         called = {"positive_share": self.called / max(self.rows, 1)}
         return {"rows": self.rows, "features": features, "prediction": self.prediction.summary() | called}
+
+# %% ../nbs/08b_log_window.ipynb #7b8edd4e
+def _merge_numbers(into: NumberSums, other: NumberSums) -> None:
+    into.counts += other.counts
+    into.missing += other.missing
+    into.sum, into.squares = into.sum + other.sum, into.squares + other.squares
+    into.low, into.high = min(into.low, other.low), max(into.high, other.high)
+
+
+def merge(into: Window, other: Window) -> None:
+    "Add another stretch of the log, of the same model, to a window."
+    into.rows, into.called = into.rows + other.rows, into.called + other.called
+    into.first, into.last = min(into.first, other.first), max(into.last, other.last)
+    _merge_numbers(into.prediction, other.prediction)
+    for name, column in into.features.items():
+        if isinstance(column, NumberSums):
+            _merge_numbers(column, other.features[name])
+            continue
+        column.count(None, other.features[name].missing)
+        for category, count in other.features[name].counts.items():
+            column.count(category, count)
 
 # %% ../nbs/08b_log_window.ipynb #72c1ccde
 def parse_duration(

@@ -8,7 +8,7 @@ __all__ = ['LARGEST_Z', 'EXPECTED', 'MATERIAL', 'WEIGHTS', 'LEAST_ROWS', 'QUESTI
            'find_excess', 'compare_missing', 'Comparison', 'compare_numbers', 'compare_categories', 'compare_feature',
            'tolerated_false_alarms', 'correct_for_many', 'find_bar', 'find_minimum', 'count_cells', 'measure_effects',
            'describe_finding', 'summarise_feature', 'DriftFindings', 'DriftResult', 'judge_window', 'DriftSource',
-           'check_drift', 'list_findings', 'read_predictions']
+           'check_question', 'check_drift', 'list_findings', 'read_predictions']
 
 # %% ../nbs/08_monitor_drift.ipynb #fa456895
 import math
@@ -407,6 +407,15 @@ def _summarise_prediction(reference: dict[str, Any], window: dict[str, Any], fou
     return {**row, "finding": f"{now['positive_share']:.0%} called churn, {before['positive_share']:.0%} in training", **shares, **means}
 
 # %% ../nbs/08_monitor_drift.ipynb #e4e49572
+def _check_found(reader: LogReader, window: Window) -> None:
+    if not (window.rows or reader.others):
+        found, next_step = "none", "churn-lab serve, and ask it for predictions"
+        if reader.damaged:
+            found, next_step = f"{reader.damaged} lines, none of them readable", "find out what writes to logs/, move it away"
+        raise LabError(f"predictions in {reader.lab.logs.name}/", found, next_step)
+
+
+# %% ../nbs/08_monitor_drift.ipynb #e4e4957b
 class DriftSource:
     "A project's log beside the reference of the model in service."
 
@@ -428,18 +437,14 @@ class DriftSource:
     def judge(self, z_threshold: float) -> DriftResult:
         "The verdict on what has been added up so far."
         reader, window = self.reader, self.window
-        if not (window.rows or reader.others):
-            found, next_step = "none", "churn-lab serve, and ask it for predictions"
-            if reader.damaged:
-                found, next_step = f"{reader.damaged} lines, none of them readable", "find out what writes to logs/, move it away"
-            raise LabError(f"predictions in {self.lab.logs.name}/", found, next_step)
+        _check_found(reader, window)
         result = judge_window(self.reference, window.summary(), z_threshold, not self.any_model)
         reason = result.reason
         if result.verdict == "not enough data" and reader.others:
             reason += f"; {reader.others} lines are of other models (--any-model counts them)"
-        read = {"damaged": reader.damaged, "other_models": reader.others, "any_model": self.any_model}
-        times = {"first": _as_time(window.first), "last": _as_time(window.last)}
-        return replace(result, reason=reason, model_file=self.model_file, log=read | times)
+        log = {"damaged": reader.damaged, "other_models": reader.others, "any_model": self.any_model}
+        log |= {"first": _as_time(window.first), "last": _as_time(window.last)}
+        return replace(result, reason=reason, model_file=self.model_file, log=log)
 
 # %% ../nbs/08_monitor_drift.ipynb #0ef76cd1
 def _as_time(ts: float) -> str | None:
@@ -447,6 +452,13 @@ def _as_time(ts: float) -> str | None:
         return datetime.fromtimestamp(ts, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     except (OverflowError, ValueError, OSError):  # no line, or a line from nowhere
         return None
+
+
+def check_question(z_threshold: float, last_n: int) -> None:
+    "`LabError` for what no log could answer."
+    tolerated_false_alarms(z_threshold)
+    if last_n < 1:
+        raise LabError("at least 1 prediction to look at", str(last_n), "--last-n 200")
 
 
 def check_drift(
@@ -458,8 +470,7 @@ def check_drift(
     any_model: bool = False,  # also predictions of other models than the one in service
 ) -> DriftResult:
     "Whether recent customers look like those that the model in service learned from."
-    if last_n < 1:
-        raise LabError("at least 1 prediction to look at", str(last_n), "--last-n 200")
+    check_question(z_threshold, last_n)
     source = DriftSource(lab, any_model)
     whole = all_lines or since is not None
     for frame in source.reader.read_new(since) if whole else [source.reader.read_last(last_n)]:
