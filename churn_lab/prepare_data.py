@@ -19,7 +19,6 @@ from pydantic import BaseModel, ValidationError
 from .workspace import LabError, Workspace, as_csv, read_csv, write_together
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
     from matplotlib.figure import Figure
 
