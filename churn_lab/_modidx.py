@@ -634,6 +634,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'churn_lab.registry.find_entry': ('registry.html#find_entry', 'churn_lab/registry.py'),
                                     'churn_lab.registry.is_entry': ('registry.html#is_entry', 'churn_lab/registry.py'),
                                     'churn_lab.registry.is_lost': ('registry.html#is_lost', 'churn_lab/registry.py'),
+                                    'churn_lab.registry.is_reference': ('registry.html#is_reference', 'churn_lab/registry.py'),
                                     'churn_lab.registry.last_event': ('registry.html#last_event', 'churn_lab/registry.py'),
                                     'churn_lab.registry.list_versions': ('registry.html#list_versions', 'churn_lab/registry.py'),
                                     'churn_lab.registry.load_pipeline': ('registry.html#load_pipeline', 'churn_lab/registry.py'),

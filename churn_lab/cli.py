@@ -580,11 +580,16 @@ def drift(
     from churn_lab.monitor_drift import EXIT_CODES, check_drift, list_findings
 
     def publish(result: Any) -> None:
-        if html:
-            write_report(result, html)
+        try:
+            if html:
+                write_report(result, html)
+        except LabError as error:  # the verdict matters more
+            print(error, file=sys.stderr)
         if webhook and (failure := post_result(result, webhook)):
             print(f"the webhook was not reached: {failure}", file=sys.stderr)
 
+    if since and all_lines:
+        raise typer.BadParameter("choose one of --since and --all")
     start = None if since is None else parse_since(since)
     lab = find_workspace(workspace)
     if every:

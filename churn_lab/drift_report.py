@@ -188,7 +188,8 @@ class MovingWindow:
         "Add lines, whatever their order."
         import polars as pl
 
-        for (part,), lines in frame.group_by((pl.col("ts") * PARTS).floordiv(self.span)):
+        now = time.time()  # a line of tomorrow counts as one of now, and leaves as one of now
+        for (part,), lines in frame.group_by((pl.min_horizontal("ts", now) * PARTS).floordiv(self.span)):
             self.parts.setdefault(part, self.source.open_window()).add(lines)
 
     def total(self, start: float) -> Window:
@@ -258,9 +259,9 @@ class DriftWatch:
 
 # %% ../nbs/08c_drift_report.ipynb #101d29d6
 def parse_every(text: str) -> float:  # seconds
-    "The length of `60s` or `5m`; `LabError` if it is none."
+    "The length of `60s` or `5m`; `LabError` if it is none, or longer than a year."
     seconds = parse_duration(text)
-    if not seconds:
+    if not seconds or seconds > 86400 * 365:
         raise LabError("a duration for --every", repr(text), "--every 60s")
     return seconds
 

@@ -127,15 +127,19 @@ def _read_texts(column: "pl.Series", before: str, after: str) -> "pl.Series":
 
 # %% ../nbs/08a_log_lines.ipynb #f3b78ca5
 def _split_alike(block: bytes, shape: list[tuple[str, str, str]], wanted: list[str]) -> "pl.DataFrame":
-    "What stands between the commas, if each line has a piece for each wanted value and begins as the first one does."
+    "What stands between the commas, if each line has as many as the first, and the same text around its first value."
     import polars as pl
 
-    columns = dict.fromkeys((name for name, *_ in shape), pl.String)
-    first, before, _ = shape[0]
-    table = pl.scan_csv(block, has_header=False, quote_char=None, schema=columns).select(wanted).collect()
-    begun = pl.col(first).str.starts_with(before).all()
-    whole = table.select(pl.all_horizontal(begun, pl.all().is_not_null().all())).item()
-    if len(columns) != len(shape) or not whole:
+    (first, before, _), last = shape[0], shape[-1][0]
+    columns = dict.fromkeys([*(name for name, *_ in shape), ""], pl.String)  # one more, to notice a comma too many
+    if last not in wanted or len(columns) <= len(shape):
+        raise ValueError("a last value that nobody reads, or a name that occurs twice")
+    scan = pl.scan_csv(block, has_header=False, quote_char=None, schema=columns, missing_columns="insert")
+    table = scan.select(*wanted, "").collect()
+    opening = pl.col(first).str
+    quotes = opening.count_matches('"', literal=True)
+    begun = opening.starts_with(before).all() & (quotes == quotes.first()).all()  # more quotes: a torn line before it
+    if not table.select(begun & pl.all_horizontal(pl.col(wanted).is_not_null().all()) & pl.col("").is_null().all()).item():
         raise ValueError("not the same shape in all lines")
     return table
 
@@ -145,7 +149,8 @@ def _parse_alike(block: bytes, schema: dict[str, Any]) -> "pl.DataFrame":
     import polars as pl
 
     kinds = schema | {f"features.{name}": kind for name, kind in schema["features"].to_schema().items()}
-    shape = find_shape(block[: block.find(b"\n")].decode())
+    end = block.find(b"\n")
+    shape = find_shape(block[: end if end >= 0 else None].decode())
     first = shape[0][0]  # a line has to begin as a record does, whether or not we want its first value
     table = _split_alike(block, shape, [name for name, *_ in shape if name in kinds or name == first])
     numbers = _read_numbers(table, [part for part in shape if kinds.get(part[0]) == pl.Float64])

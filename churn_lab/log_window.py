@@ -229,28 +229,29 @@ class LineFilter:
 
     def __init__(self, model_file: str | None, contract: Contract):
         self.model_file, self.schema = model_file, log_schema(contract)
-        self.damaged, self.others = 0, 0
+        self.damaged, self.others, self.ours = 0, 0, 0
 
     def select(self, block: bytes, since: float | None = None) -> "pl.DataFrame":
         "The lines of a block that are this model's (None: any model's) and not older than `since`."
         return self.count(*self.sift(block, since))
 
-    def count(self, frame: "pl.DataFrame", damaged: int, others: int) -> "pl.DataFrame":
-        "The first of the three that `sift` returns; the numbers are added up."
-        self.damaged, self.others = self.damaged + damaged, self.others + others
+    def count(self, frame: "pl.DataFrame", damaged: int, others: int, ours: int) -> "pl.DataFrame":
+        "The first of what `sift` returns; the numbers are added up."
+        self.damaged, self.others, self.ours = self.damaged + damaged, self.others + others, self.ours + ours
         return frame
 
-    def sift(self, block: bytes, since: float | None = None) -> tuple["pl.DataFrame", int, int]:
-        "The lines of `select`, how many are damaged, and how many are others'. Safe in several threads at a time."
+    def sift(self, block: bytes, since: float | None = None) -> tuple["pl.DataFrame", int, int, int]:
+        "The lines of `select`; how many are damaged, others', and ours of any age. Safe in several threads at a time."
         import polars as pl
 
         if self.model_file and self.model_file.encode() not in block and b'"model_version"' in block:  # a glance
-            return pl.DataFrame(schema=self.schema), 0, block.count(b"\n") + (not block.endswith(b"\n"))
+            return pl.DataFrame(schema=self.schema), 0, block.count(b"\n") + (not block.endswith(b"\n")), 0
         frame, damaged = read_lines(block, self.schema)
         ours = frame["model_version"] == (self.model_file or frame["model_version"])
         others = frame.height - int(ours.sum())
         frame = frame.filter(ours) if others else frame
-        return frame if since is None else frame.filter(pl.col("ts") >= since), damaged, others
+        recent = frame if since is None else frame.filter(pl.col("ts") >= since)
+        return recent, damaged, others, frame.height
 
 # %% ../nbs/08b_log_window.ipynb #36f8d286
 AHEAD = 2  # blocks that are parsed while another one is added up

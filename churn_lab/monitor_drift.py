@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from .log_window import LogReader, Window
 from .prepare_data import Contract
-from .registry import current_model, find_entry
+from .registry import current_model, find_entry, is_reference
 from .workspace import LabError, Workspace, read_json
 
 if TYPE_CHECKING:
@@ -31,8 +31,9 @@ def read_reference(lab: Workspace, model_file: str) -> dict[str, Any]:  # what `
     "The shape of the data that a model learned from; `LabError` if it was not kept."
     references = read_json(lab.train_stats, "churn-lab registry repair")
     reference = references.get(model_file) if isinstance(references, dict) else None
-    if not isinstance(reference, dict) or not {"rows", "features", "prediction"} <= reference.keys():
-        raise LabError(f"a reference for {model_file} in registry/train_stats.json", "none", "churn-lab train")
+    if not is_reference(reference):
+        found = "none" if reference is None else "a damaged one"
+        raise LabError(f"a reference for {model_file} in registry/train_stats.json", found, "churn-lab registry repair")
     return reference
 
 # %% ../nbs/08_monitor_drift.ipynb #f67ac8ad
@@ -350,10 +351,11 @@ class DriftResult(DriftFindings):
     def summary(self) -> str:
         "The verdict in two or three lines."
         lines = [f"{self.verdict}: {self.reason} (drift score {self.score:.2f})"]
-        lines.append(
-            f"A mean may stray {self.bar:.2f} standard errors: {self.z_threshold:g}, shared among {len(self.comparisons)} "
-            f"questions. Without drift, at most {self.false_alarms:.1%} of checks raise an alarm."
-        )
+        if self.verdict != "not enough data":
+            lines.append(
+                f"A mean may stray {self.bar:.2f} standard errors: {self.z_threshold:g}, shared among {len(self.comparisons)} "
+                f"questions. Without drift, at most {self.false_alarms:.1%} of checks raise an alarm."
+            )
         if self.log.get("damaged"):
             lines.append(f"{self.log['damaged']} damaged lines were skipped.")
         return "\n".join(lines)
@@ -407,8 +409,8 @@ def _summarise_prediction(reference: dict[str, Any], window: dict[str, Any], fou
     return {**row, "finding": f"{now['positive_share']:.0%} called churn, {before['positive_share']:.0%} in training", **shares, **means}
 
 # %% ../nbs/08_monitor_drift.ipynb #e4e49572
-def _check_found(reader: LogReader, window: Window) -> None:
-    if not (window.rows or reader.others):
+def _check_found(reader: LogReader) -> None:
+    if not (reader.ours or reader.others):
         found, next_step = "none", "churn-lab serve, and ask it for predictions"
         if reader.damaged:
             found, next_step = f"{reader.damaged} lines, none of them readable", "find out what writes to logs/, move it away"
@@ -437,7 +439,7 @@ class DriftSource:
     def judge(self, z_threshold: float) -> DriftResult:
         "The verdict on what has been added up so far."
         reader, window = self.reader, self.window
-        _check_found(reader, window)
+        _check_found(reader)
         result = judge_window(self.reference, window.summary(), z_threshold, not self.any_model)
         reason = result.reason
         if result.verdict == "not enough data" and reader.others:

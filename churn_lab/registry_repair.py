@@ -17,6 +17,7 @@ from churn_lab.registry import (
     check_hash,
     is_entry,
     is_lost,
+    is_reference,
     model_path,
     open_entry,
     read_history,
@@ -120,7 +121,7 @@ def _plan_metadata(lab: Workspace, plan: RepairPlan, models: dict[str, tuple[dic
 
 def _plan_references(lab: Workspace, plan: RepairPlan, models: dict[str, tuple[dict, dict]]) -> None:
     references, damaged = _read_or_nothing(lab.train_stats, dict)
-    missing = [name for name in models if name not in references]
+    missing = [name for name in models if not is_reference(references.get(name))]
     if damaged or missing or not lab.train_stats.exists() and (lab.metadata.exists() or lab.metadata in plan.files):
         plan.files[lab.train_stats] = {**references, **{name: models[name][1] for name in missing}}
         plan.steps.append(f"train_stats.json: {'rewrite it, ' if damaged else ''}add {len(missing)} references")
@@ -165,6 +166,7 @@ def repair(lab: Workspace) -> RepairPlan:  # what was done
             if path.exists():
                 write_atomic(path.with_name(f"{path.name}.{stamp}.bak"), path.read_bytes())
             write_json(path, content)
+            record(lab, "repair", None, path.name, "made again from models/")
         for event in plan.events:
             record(lab, "repair", None, event["to"], event["why"])
         if plan.pointer:

@@ -89,7 +89,7 @@ def find_way_back(
     entries: list[dict[str, Any]] | None = None,  # of `metadata.json`, if they are at hand
 ) -> tuple[str | None, dict[str, str]]:  # None: there is none; `skipped`: name -> why it is no target
     "The model that a rollback restores, and those that served after it and cannot be restored."
-    known = {entry["model_file"]: entry for entry in entries or read_metadata(lab)}
+    known = {entry["model_file"]: entry for entry in (read_metadata(lab) if entries is None else entries)}
     current, skipped = served_now(lab), {}
     for name in served_before(read_history(lab)):
         if name == current or name in skipped:
@@ -116,6 +116,8 @@ def rollback(
         if to is None:
             found = "; ".join(f"{name}: {reason}" for name, reason in skipped.items()) or "none"
             raise LabError("a model that served before this one", found, "churn-lab rollback --list, then --to NAME")
+        if to == served_now(lab):
+            raise LabError("another model than the one in service", to, "churn-lab rollback --list, then --to NAME")
         entry = next((entry for entry in entries if entry["model_file"] == to), None)
         before = promote(lab, to, "rollback", why, force, entry)
     return {"from": before, "to": to, "skipped": skipped}

@@ -97,36 +97,40 @@ def check_conversion(
     return expected
 
 # %% ../nbs/05b_train.ipynb #6078bfcd
-def _choose_edges(present: "np.ndarray", bins: int, decimals: int | None) -> "np.ndarray":
-    "The rounded quantiles between the bins; fewer if values repeat."
+def _choose_edges(present: "np.ndarray", bins: int) -> list[float]:  # rounded up to a thousandth of their reach
+    "The quantiles between the bins; fewer if values repeat."
     import numpy as np
 
-    quantiles = np.quantile(present, np.arange(1, bins) / bins, method="inverted_cdf").tolist()
-    return np.unique(quantiles if decimals is None else [round(quantile, decimals) for quantile in quantiles])
+    quantiles = np.quantile(present, np.arange(1, bins) / bins, method="inverted_cdf")
+    if reach := float(quantiles[-1] - quantiles[0]):
+        decimals = max(-300, min(300, 3 - math.floor(math.log10(reach))))
+        scale = 10.0**decimals
+        quantiles = [round(math.ceil(round(value * scale, 6)) / scale, decimals) for value in quantiles.tolist()]
+    edges = np.unique(quantiles).tolist()
+    return [int(edge) if edge.is_integer() else edge for edge in edges]
 
 # %% ../nbs/05b_train.ipynb #7dd04d6a
 def describe_numbers(
     values: "np.ndarray",  # shape (n,), NaN: missing
     bins: int = 10,
 ) -> dict[str, Any]:  # bin i holds edges[i-1] < x <= edges[i]; the first and the last are open
-    "Count, mean, standard deviation and quantile bins of a sample, rounded to a fraction of the spread."
+    "Count, mean, standard deviation, reach and quantile bins of a sample."
     import numpy as np
 
     present = values[~np.isnan(values)]
     if not len(present):
         return {"count": 0, "missing": len(values), "mean": 0.0, "std": 0.0, "edges": [], "counts": [0]}
     mean, lowest, highest = float(present.mean()), float(present.min()), float(present.max())
-    spread, decimals = 0.0, None
-    if lowest < highest:
-        spread = float(present.std(ddof=1))
-        decimals = 2 - math.floor(math.log10(spread))  # a hundredth of the spread, or less
-        mean, spread = round(mean, decimals + 4), round(spread, decimals + 4)
-        lowest, highest = round(lowest, decimals), round(highest, decimals)
-    edges = _choose_edges(present, bins, decimals)
+    spread = float(present.std(ddof=1)) if lowest < highest else 0.0
+    if 0 < spread < math.inf:
+        decimals = 6 - math.floor(math.log10(spread))
+        mean, spread = round(mean, decimals), round(spread, decimals)
+        lowest, highest = round(lowest, decimals - 2), round(highest, decimals - 2)
+    edges = _choose_edges(present, bins)
     counts = np.bincount(np.searchsorted(edges, present), minlength=len(edges) + 1)
     sizes = {"count": len(present), "missing": len(values) - len(present)}
     shape = {"mean": mean, "std": spread, "lowest": lowest, "highest": highest}
-    return {**sizes, **shape, "edges": edges.tolist(), "counts": counts.tolist()}
+    return {**sizes, **shape, "edges": edges, "counts": counts.tolist()}
 
 # %% ../nbs/05b_train.ipynb #ad977a03
 def make_reference(

@@ -48,7 +48,7 @@ class Workspace:
         self.contract = self.data / "contract.json"
         self.current_model = self.registry / "current_model.txt"
         self.metadata, self.train_stats = self.registry / "metadata.json", self.registry / "train_stats.json"
-        self.history, self.intent = self.registry / "history.jsonl", self.registry / "intent.json"
+        self.history, self.intent = self.registry / "history.jsonl", self.models / ".intent.json"
 
     def __repr__(self) -> str:
         return f"Workspace({self.root.name!r})"
@@ -101,9 +101,10 @@ def write_together(
                 f.flush()
                 os.fsync(f.fileno())
         for folder, paths in groupby(staged, lambda path: path.parent):
-            with name_os_errors(folder):
-                for path in paths:
+            for path in paths:
+                with name_os_errors(path):
                     _replace(staged[path], path)
+            with name_os_errors(folder):
                 _flush_folder(folder)
     finally:
         for temporary in staged.values():

@@ -117,6 +117,29 @@ def test_a_line_cut_anywhere_is_damaged(line, rest):
         assert (frame.height, damaged) == (2, 1), torn
 
 
+HEAD = b'{"request_id":"a","model_version":"m","prediction":1,"probability":0.5,"latency_ms":0.1,'
+WHOLE = HEAD + b'"features":{"a":1,"ts":2},"ts":3}'
+LAST = b'{"model_version":"m","prediction":1,"probability":0.5,"features":{"a":1,"ts":2},"ts":3,"request_id":"a"}'
+
+
+@pytest.mark.parametrize(
+    "good, bad",
+    [
+        (WHOLE, WHOLE + b"," + WHOLE),
+        (WHOLE, WHOLE[:18] + WHOLE),
+        (WHOLE, WHOLE[:40] + WHOLE),
+        (WHOLE, b"x" + WHOLE),
+        (LAST, LAST[:-1]),
+        (LAST, LAST[:-3]),
+        (LAST, LAST + b"}"),
+        (LAST, LAST + LAST),
+    ],
+)
+def test_lines_that_ran_into_each_other_are_damaged(good, bad):
+    frame, damaged = read_lines(b"\n".join([good, bad, good]), log_schema(PLAIN))
+    assert (frame.height, damaged) == (2, 1)
+
+
 def test_lines_as_the_api_writes_them_take_the_fast_way(monkeypatch):
     def patient(*_, **__):
         raise AssertionError("the patient reader was asked")

@@ -25,14 +25,16 @@ from churn_lab.monitor_drift import (
     compare_categories,
     compare_counts,
     compare_missing,
+    compare_numbers,
     judge_window,
     list_findings,
     read_predictions,
     tolerated_false_alarms,
 )
 from churn_lab.prepare_data import LAB_CONTRACT, Contract, Feature, prepare
-from churn_lab.registry import current_model, find_entry, promote
-from churn_lab.train import Forest, make_reference, train
+from churn_lab.registry import current_model, find_entry, promote, read_history
+from churn_lab.registry_repair import repair
+from churn_lab.train import Forest, describe_numbers, make_reference, train
 from churn_lab.workspace import LabError, Workspace, create_workspace, write_json
 
 SHIFTED = dict(avg_session_minutes=lambda c: (c["avg_session_minutes"] + 7.5).round(1))
@@ -356,8 +358,12 @@ def test_a_window_that_moves_forgets_what_is_too_old(lab, monkeypatch):
     for key in ("mean", "std", "highest"):
         assert math.isclose(summed["tenure_months"][key], fresh["tenure_months"][key])
     now += 7200  # no line was added, and yet none is left
-    with pytest.raises(LabError, match="predictions in logs/"):
-        watch.check()
+    assert (watch.check().verdict, watch.check().rows) == ("not enough data", 0)
+    assert check_drift(lab, since=now - 3600).verdict == "not enough data"
+    simulate_predictions(lab, draw_customers(100, seed=18), start=now + 86400)  # a clock that is a day ahead
+    assert watch.check().rows == 100 and len(watch.sum.moving.parts) == 1
+    now += 7200
+    assert watch.check().rows == 0
 
 
 @pytest.mark.skipif(os.name == "nt", reason="sends an interrupt")
@@ -402,9 +408,51 @@ def test_reference_is_small(tmp_path):
     contract = Contract(
         target="t", positive="1", negative="0", features=[Feature(name=n, kind="number") for n in names]
     )
-    rows = pd.DataFrame({name: rng.normal(1e3, 10 ** rng.integers(0, 4), 5000) for name in names})
+    rows = pd.DataFrame({name: rng.normal(1e3, 10 ** rng.integers(0, 4), 5000) for name in names[:25]})
+    rows = rows.assign(**{name: rng.gamma(2, 3000, 5000).round(2) for name in names[25:]})
     write_json(tmp_path / "train_stats.json", {"model": make_reference(rows, contract, rng.random(1000), 0.5)})
     assert (tmp_path / "train_stats.json").stat().st_size < 20_000
+
+
+def test_a_wrong_reading_does_not_blind_the_check(tmp_path):
+    rng = np.random.default_rng(2)
+    values = rng.uniform(0, 100, 3000)
+    values[:4] = 250_000
+    reference = {"kind": "number", **describe_numbers(values)}
+    window = {"kind": "number", **describe_numbers(rng.uniform(50, 150, 500))}
+    edges = np.array(reference["edges"])
+    window["counts"] = np.bincount(np.searchsorted(edges, rng.uniform(50, 150, 500)), minlength=len(edges) + 1)
+    answers = {answer.test: answer for answer in compare_numbers("a", reference, window)}
+    assert len(edges) == 9 and answers["distribution"].p < 1e-9 and answers["distribution"].material
+
+
+@pytest.mark.parametrize("atoms", [(0.1234567, 0.5), (20.04, 60.02, 99.99), (1204, 3102, 5000), (0, 1e-200), (-3, 1e9)])
+def test_values_that_repeat_keep_bins_of_their_own(atoms):
+    counts = describe_numbers(np.repeat(np.array(atoms, float), 100))["counts"]
+    assert counts[: len(atoms)] == [100] * len(atoms) and sum(counts) == 100 * len(atoms)
+
+
+def test_a_page_that_cannot_be_written_does_not_hide_the_verdict(lab, churn_lab, tmp_path):
+    simulate_predictions(lab, draw_customers(200, seed=12).assign(**SHIFTED))
+    code, out, err = churn_lab("drift", "--workspace", lab.root, "--html", tmp_path / "missing" / "drift.html")
+    assert code == 3 and "drift: " in out and "Expected to write" in err
+    assert churn_lab("drift", "--workspace", lab.root, "--html", tmp_path)[2].startswith(
+        f"Expected to write {tmp_path},"
+    )
+    assert churn_lab("drift", "--workspace", lab.root, "--all", "--since", "1h")[0] == 2
+
+
+def test_a_damaged_reference_is_told_and_repaired(lab):
+    kept, name = lab.train_stats.read_text(), current_model(lab)
+    simulate_predictions(lab, draw_customers(200, seed=12))
+    references = json.loads(kept)
+    references[name]["features"]["region"] = {}
+    write_json(lab.train_stats, references)
+    with pytest.raises(LabError, match="found a damaged one.\nNext: churn-lab registry repair"):
+        check_drift(lab)
+    repair(lab)
+    assert check_drift(lab).verdict == "stable" and json.loads(lab.train_stats.read_text()) == json.loads(kept)
+    assert [event["to"] for event in read_history(lab) if event["action"] == "repair"] == ["train_stats.json"]
 
 
 def test_help_and_import_stay_light():
