@@ -333,7 +333,7 @@ def plot_comparisons(
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(figsize=(7, 0.9 + 0.5 * len(comparisons)), layout="constrained")
-    for place, (name, found) in enumerate(comparisons.items()):
+    for place, found in enumerate(comparisons.values()):
         low, high = found["interval"]
         axes.plot([low, high], [place, place], color="#4c78a8", linewidth=3, alpha=0.5)
         axes.plot(found["difference"], place, "o", color="#4c78a8")
