@@ -161,8 +161,12 @@ def test_many_writers_and_readers_at_once_lose_nothing_and_see_nothing_broken(la
     names = [row["model_file"] for row in list_versions(lab)]
     versions = [row["version"] for row in list_versions(lab)]
     assert len(set(versions)) == len(versions) == 3 + 8 and sorted(names[3:]) == sorted(trained)
-    registered = [event["to"] for event in read_history(lab) if event["action"] == "register"]
-    assert all(registered.count(name) == 1 for name in trained)
+    recorded = {action: [] for action in ("register", "promote", "rollback")}
+    for event in read_history(lab):
+        recorded.setdefault(event["action"], []).append(event["to"])
+    assert all(recorded["register"].count(name) == recorded["promote"].count(name) == 1 for name in trained)
+    rolled_back = [answer for action, answer in results if action == "rollback" and answer.endswith(".joblib")]
+    assert sorted(recorded["rollback"]) == sorted(rolled_back) and "recover" not in recorded
     look_around(lab)
 
 
