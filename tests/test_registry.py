@@ -514,6 +514,29 @@ def forget_hashes(lab: Workspace) -> None:
     lab.history.write_text("".join(json.dumps({**e, "onnx_sha256": None}) + "\n" for e in lines))
 
 
+@pytest.mark.parametrize("key, damaged", [("contract", {}), ("probe", {"features": {}})])
+def test_an_entry_with_an_empty_core_is_told_and_repaired(churn_lab, lab, key, damaged):
+    kept = lab.metadata.read_text()
+    entries = json.loads(kept)
+    entries[0][key] = damaged
+    write_json(lab.metadata, entries)
+    for command in (["registry", "list"], ["rollback", "--list"], ["drift"]):
+        code, _, err = churn_lab(*command, "--workspace", lab.root)
+        assert code == 1 and "Next: churn-lab registry repair" in err
+    assert churn_lab("registry", "repair", "--yes", "--workspace", lab.root)[0] == 0
+    assert json.loads(lab.metadata.read_text()) == json.loads(kept)
+    assert [event["to"] for event in read_history(lab) if event["action"] == "repair"] == ["metadata.json"]
+
+
+@pytest.mark.parametrize("empty", ["[]", "\n[]\n", " [ ]", "[\n]\n"])
+def test_the_first_registration_after_an_emptied_list_is_sound(lab, empty):
+    lab.metadata.write_text(empty)
+    lab.train_stats.write_text(empty.replace("[", "{").replace("]", "}"))
+    entry = train_small(lab)
+    assert [row["model_file"] for row in list_versions(lab)] == [entry["model_file"]]
+    assert list(json.loads(lab.train_stats.read_text())) == [entry["model_file"]]
+
+
 def test_without_a_witness_a_disagreement_is_told_and_not_decided(lab):
     entries = read_metadata(lab)
     write_json(lab.metadata, [{**entries[0], "onnx_sha256": "0" * 64}, *entries[1:]])

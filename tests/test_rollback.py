@@ -226,3 +226,10 @@ def test_lines_of_the_history_that_say_nothing_are_left_out(lab):
         f.write('{"action": "promote"}\n{"action": "promote", "ts": "", "to": []}\n[]\nnull\n')
     assert len(read_history(lab)) == count and len(list_targets(lab)) == 2
     assert rollback(lab)["to"] == names(lab)[0]
+
+
+def test_a_rollback_to_the_model_in_service_is_refused_and_not_recorded(churn_lab, lab):
+    before = lab.history.read_bytes()
+    code, _, err = churn_lab("rollback", "--workspace", lab.root, "--to", current_model(lab))
+    assert code == 1 and "Expected another model than the one in service" in err
+    assert lab.history.read_bytes() == before
