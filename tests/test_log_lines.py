@@ -126,6 +126,7 @@ LAST = b'{"model_version":"m","prediction":1,"probability":0.5,"features":{"a":1
     "good, bad",
     [
         (WHOLE, WHOLE + b"," + WHOLE),
+        (WHOLE, WHOLE[:15] + WHOLE),
         (WHOLE, WHOLE[:18] + WHOLE),
         (WHOLE, WHOLE[:40] + WHOLE),
         (WHOLE, b"x" + WHOLE),
