@@ -10,6 +10,7 @@ rows and its own window from it, so both samples are fresh and no difference is 
 
 import argparse
 import json
+import os
 import shutil
 import statistics
 import subprocess
@@ -328,18 +329,30 @@ finally:
     used = resource.getrusage(resource.RUSAGE_SELF)
     print(used.ru_maxrss / 1024, used.ru_utime + used.ru_stime, file=sys.stderr)
 """
-# A child inherits the high-water mark of the process that starts it, so a small one stands between.
-STARTER = "import subprocess, sys; sys.exit(subprocess.run(sys.argv[1:]).returncode)"
+# A child inherits the high-water mark of the process that starts it, so a small one stands between, and holds the watch.
+STARTER = """
+import subprocess, sys, time
+started = time.perf_counter()
+code = subprocess.run(sys.argv[1:]).returncode
+print(time.perf_counter() - started, file=sys.stderr)
+sys.exit(code)
+"""
+
+
+def installed() -> dict[str, str]:
+    """The environment, with modules compiled once and kept, as an installed package has them."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 def time_drift(lab: Workspace, *options: object) -> tuple[float, float, float]:
     """Seconds, peak megabytes and processor seconds of the whole command."""
     command = [sys.executable, "-c", DRIFT, "drift", "--workspace", lab.root, *options]
-    started = time.perf_counter()
-    done = subprocess.run([sys.executable, "-S", "-c", STARTER, *map(str, command)], capture_output=True, text=True)
-    seconds = time.perf_counter() - started
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", STARTER, *map(str, command)], capture_output=True, text=True, env=installed()
+    )
     assert done.returncode in (0, 3), done.stderr
-    return seconds, *map(float, done.stderr.splitlines()[-1].split())
+    used, seconds = done.stderr.splitlines()[-2:]
+    return float(seconds), *map(float, used.split())
 
 
 def draw_rows(model: ServingModel, size: int, seed: int) -> pd.DataFrame:

@@ -575,6 +575,7 @@ def drift(
     as_json: JsonOption = False,
 ) -> None:
     """Compare recent predictions with the training data (exit code 3: drift, 4: not enough data)."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # no matrices here, and threads that wait for one take a core
     from churn_lab.drift_report import DriftWatch, parse_every, post_result, watch_drift, write_report
     from churn_lab.log_window import parse_duration, parse_since
     from churn_lab.monitor_drift import EXIT_CODES, check_drift, list_findings

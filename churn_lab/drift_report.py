@@ -184,13 +184,18 @@ class MovingWindow:
     def __init__(self, source: DriftSource, span: float):  # seconds
         self.source, self.span, self.parts = source, span, {}
 
-    def add(self, frame: "pl.DataFrame") -> None:
-        "Add lines, whatever their order."
+    def split(self, lines: "pl.DataFrame") -> dict[float, Window]:
+        "Windows of the lines of each part, whatever their order."
         import polars as pl
 
         now = time.time()  # a line of tomorrow counts as one of now, and leaves as one of now
-        for (part,), lines in frame.group_by((pl.min_horizontal("ts", now) * PARTS).floordiv(self.span)):
-            self.parts.setdefault(part, self.source.open_window()).add(lines)
+        groups = lines.group_by((pl.min_horizontal("ts", now) * PARTS).floordiv(self.span))
+        return {part: self.source.sum_up(group) for (part,), group in groups}
+
+    def add(self, parts: dict[float, Window]) -> None:
+        "Add what `split` made."
+        for part, window in parts.items():
+            merge(self.parts.setdefault(part, self.source.open_window()), window)
 
     def total(self, start: float) -> Window:
         "The sum of what is not older than `start`, by the part; the rest is forgotten."
@@ -220,10 +225,13 @@ class RunningSum:
             self.source = DriftSource(self.lab, self.any_model)
             self.moving = MovingWindow(self.source, self.span) if self.span else None
         start = time.time() - self.span if self.span else self.since
-        for frame in self.source.reader.read_new(start, unfinished=False):
-            (self.moving or self.source.window).add(frame)
         if self.moving:
+            for parts in self.source.reader.map_new(self.moving.split, start, unfinished=False):
+                self.moving.add(parts)
             self.source.window = self.moving.total(start)
+        else:
+            for window in self.source.reader.map_new(self.source.sum_up, start, unfinished=False):
+                merge(self.source.window, window)
         return self.source.judge(z_threshold)
 
 # %% ../nbs/08c_drift_report.ipynb #a22f3354

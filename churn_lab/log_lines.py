@@ -48,13 +48,12 @@ def simulate_predictions(
 
 # %% ../nbs/08a_log_lines.ipynb #d335b7af
 def log_schema(contract: Contract) -> dict[str, Any]:
-    "What a log line holds, as polars types."
+    "What we want of a log line, as polars types."
     import polars as pl
 
     features = {f.name: pl.String if f.kind == "category" else pl.Float64 for f in contract.features}
     return {
         "model_version": pl.String,
-        "prediction": pl.Float64,
         "probability": pl.Float64,
         "ts": pl.Float64,
         "features": pl.Struct(features),
@@ -107,39 +106,54 @@ def _read_numbers(table: "pl.DataFrame", shape: list[tuple[str, str, str]]) -> "
     sizes = [frame.select(pl.col(texts.columns).str.len_bytes().sum()).row(0) for frame in (table, texts)]
     around = [len((before + after).encode()) * table.height for _, before, after in shape]
     numbers = texts.select(pl.all().cast(pl.Float64, strict=False))
-    lost = numbers.null_count().row(0) != texts.select((pl.all() == "null").sum()).row(0)
+    unread = numbers.null_count().row(0)
+    lost = any(unread) and unread != texts.select((pl.all() == "null").sum()).row(0)
     finite = numbers.select(pl.all_horizontal(pl.all().is_finite().all())).item()
     if lost or not finite or [whole - inner for whole, inner in zip(*sizes)] != around:
         raise ValueError("not a number between these texts")
     return numbers
 
 # %% ../nbs/08a_log_lines.ipynb #d9b2f4a6
-def _read_texts(column: "pl.Series", before: str, after: str) -> "pl.Series":
-    "A column as texts, or None where it says `null`; `ValueError` if it holds anything else."
+def _read_text(piece: str, before: str, after: str) -> str | None:
+    "The text that a piece of a line holds, or None where it says `null`; `ValueError` if it holds anything else."
+    value = json.loads(piece.removeprefix(before).removesuffix(after))
+    if not piece.startswith(before) or not piece.endswith(after) or not isinstance(value, str | None):
+        raise ValueError("not a text between these texts")
+    return value
+
+
+def _read_texts(table: "pl.DataFrame", shape: list[tuple[str, str, str]]) -> "pl.DataFrame":
+    "The columns that have a shape here, as texts; `ValueError` as for `_read_text`."
     import polars as pl
 
-    pieces = column.unique().to_list()
-    values = [json.loads(piece.removeprefix(before).removesuffix(after)) for piece in pieces]
-    around = all(piece.startswith(before) and piece.endswith(after) for piece in pieces)
-    if not around or not all(value is None or isinstance(value, str) for value in values):
-        raise ValueError("not a text between these texts")
-    return column.replace_strict(pieces, values, return_dtype=pl.String)
+    found = table.select(pl.col(name).unique().implode() for name, *_ in shape).row(0)
+    texts = [[_read_text(piece, *around) for piece in pieces] for pieces, (_, *around) in zip(found, shape)]
+    columns = zip(shape, found, texts)
+    return table.select(pl.col(name).replace_strict(old, new, return_dtype=pl.String) for (name, *_), old, new in columns)
 
 # %% ../nbs/08a_log_lines.ipynb #f3b78ca5
-def _split_alike(block: bytes, shape: list[tuple[str, str, str]], wanted: list[str]) -> "pl.DataFrame":
+def _split_alike(
+    block: bytes,
+    shape: list[tuple[str, str, str]],
+    wanted: list[str],  # names of the values to keep
+    texts: list[str],  # those of them that are texts
+) -> "pl.DataFrame":
     "What stands between the commas, if each line has as many as the first, and the same text around its first value."
     import polars as pl
 
-    (first, before, _), last = shape[0], shape[-1][0]
+    (first, before, after), last = shape[0], shape[-1][0]
+    few = pl.Categorical(pl.Categories.random())  # each different text is kept once, as long as this table lives
     columns = dict.fromkeys([*(name for name, *_ in shape), ""], pl.String)  # one more, to notice a comma too many
     if last not in wanted or len(columns) <= len(shape):
         raise ValueError("a last value that nobody reads, or a name that occurs twice")
+    columns |= {name: few for name in texts if name != first}
     scan = pl.scan_csv(block, has_header=False, quote_char=None, schema=columns, missing_columns="insert")
     table = scan.select(*wanted, "").collect()
-    opening = pl.col(first).str
-    quotes = opening.count_matches('"', literal=True)
-    begun = opening.starts_with(before).all() & (quotes == quotes.first()).all()  # more quotes: a torn line before it
-    if not table.select(begun & pl.all_horizontal(pl.col(wanted).is_not_null().all()) & pl.col("").is_null().all()).item():
+    quote = '"' if block.startswith(f'{before}"'.encode()) else ""
+    opening, begin, end = pl.col(first).str, before + quote, quote + after
+    torn = opening.strip_prefix(begin).str.strip_suffix(end).str.contains('"', literal=True)  # a torn line before it
+    alike = [opening.starts_with(begin), opening.ends_with(end), ~torn, pl.col(wanted).is_not_null(), pl.col("").is_null()]
+    if not table.select(pl.all_horizontal(column.all() for column in alike)).item():
         raise ValueError("not the same shape in all lines")
     return table
 
@@ -152,11 +166,12 @@ def _parse_alike(block: bytes, schema: dict[str, Any]) -> "pl.DataFrame":
     end = block.find(b"\n")
     shape = find_shape(block[: end if end >= 0 else None].decode())
     first = shape[0][0]  # a line has to begin as a record does, whether or not we want its first value
-    table = _split_alike(block, shape, [name for name, *_ in shape if name in kinds or name == first])
-    numbers = _read_numbers(table, [part for part in shape if kinds.get(part[0]) == pl.Float64])
-    texts = [_read_texts(table[part[0]], *part[1:]) for part in shape if kinds.get(part[0]) == pl.String]
+    numbers, texts = ([part for part in shape if kinds.get(part[0]) == kind] for kind in (pl.Float64, pl.String))
+    wanted = [name for name, *_ in shape if name in kinds or name == first]
+    table = _split_alike(block, shape, wanted, [name for name, *_ in texts])
     features = [pl.col(name).alias(name.removeprefix("features.")) for name in kinds if name.startswith("features.")]
-    return numbers.with_columns(texts).with_columns(pl.struct(features).alias("features")).select(*schema)
+    record = {name: pl.col(name) for name in schema} | {"features": pl.struct(features)}
+    return _read_numbers(table, numbers).hstack(_read_texts(table, texts)).select(**record)
 
 
 def _parse(block: bytes, schema: dict[str, Any]) -> "pl.DataFrame":

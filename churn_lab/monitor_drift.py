@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
-from .log_window import LogReader, Window
+from .log_window import LogReader, Window, merge
 from .prepare_data import Contract
 from .registry import current_model, find_entry, is_reference
 from .workspace import LabError, Workspace, read_json
@@ -25,6 +25,7 @@ from .workspace import LabError, Workspace, read_json
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
+    import polars as pl
 
 # %% ../nbs/08_monitor_drift.ipynb #89206cd9
 def read_reference(lab: Workspace, model_file: str) -> dict[str, Any]:  # what `train.make_reference` made
@@ -436,6 +437,12 @@ class DriftSource:
         "A window with nothing in it yet."
         return Window(self.contract, self.reference, self.threshold)
 
+    def sum_up(self, lines: "pl.DataFrame") -> Window:
+        "A window with these lines in it."
+        window = self.open_window()
+        window.add(lines)
+        return window
+
     def judge(self, z_threshold: float) -> DriftResult:
         "The verdict on what has been added up so far."
         reader, window = self.reader, self.window
@@ -474,9 +481,11 @@ def check_drift(
     "Whether recent customers look like those that the model in service learned from."
     check_question(z_threshold, last_n)
     source = DriftSource(lab, any_model)
-    whole = all_lines or since is not None
-    for frame in source.reader.read_new(since) if whole else [source.reader.read_last(last_n)]:
-        source.window.add(frame)
+    if all_lines or since is not None:
+        for window in source.reader.map_new(source.sum_up, since):
+            merge(source.window, window)
+    else:
+        source.window.add(source.reader.read_last(last_n))
     return source.judge(z_threshold)
 
 # %% ../nbs/08_monitor_drift.ipynb #e35aa703
@@ -504,7 +513,7 @@ def read_predictions(
     lab: Workspace,
     last_n: int = 200,  # the latest lines
     any_model: bool = False,  # also those of other models than the one in service
-) -> "pd.DataFrame":  # `model_version prediction probability ts` and one column a feature, oldest first
+) -> "pd.DataFrame":  # `model_version probability ts` and one column a feature, oldest first
     "The latest logged predictions as a table, for people to look at."
     import pandas as pd
 

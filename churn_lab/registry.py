@@ -22,8 +22,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 # %% ../nbs/06_registry.ipynb #b885b587
-from filelock import FileLock, Timeout
-
 from .prepare_data import Contract, Feature
 from churn_lab.workspace import (
     LabError,
@@ -383,6 +381,8 @@ def last_event(lab: Workspace, actions: tuple[str, ...]) -> dict[str, Any]:  # e
 @contextmanager
 def registry_lock(lab: Workspace, timeout: float = 60):  # seconds
     "Hold the registry for writing; whoever was killed while holding it has left nothing behind."
+    from filelock import FileLock, Timeout
+
     lock = FileLock(lab.registry / ".lock", is_singleton=True)  # one a process, so that a holder may ask again
     with name_os_errors(lab.registry):
         try:
