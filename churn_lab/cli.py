@@ -1,5 +1,7 @@
 """The command `churn-lab`: wiring only. Each command calls one function of the package and prints what it returns."""
 
+import atexit
+import gc
 import json
 import os
 import sys
@@ -616,6 +618,8 @@ def drift(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command; what a person can mend ends with a message and exit code 1."""
+    gc.set_threshold(50_000)  # imports make many objects and no garbage
+    atexit.register(gc.freeze)  # to look for garbage once more before the end would take a tenth of a second
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # a console of another code page must not turn a message into a traceback
     try:
