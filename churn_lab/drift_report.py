@@ -156,8 +156,7 @@ def write_report(result: DriftResult, path: Path) -> None:
 def post_result(
     result: DriftResult,
     url: str,
-    timeout: float = 5.0,  # seconds for each of two attempts
-) -> str | None:  # why it did not work; None: it did
+) -> str | None:  # why it did not work, twice, within 5 seconds each; None: it did
     "Send the result as JSON to a webhook. A failure is returned, never raised: the verdict matters more."
     from http.client import HTTPException
     from urllib.request import Request, urlopen
@@ -168,7 +167,7 @@ def post_result(
     reason = None
     for _ in range(2):
         try:
-            with urlopen(Request(url, body, {"Content-Type": "application/json"}), timeout=timeout):
+            with urlopen(Request(url, body, {"Content-Type": "application/json"}), timeout=5):
                 return None
         except (OSError, HTTPException, ValueError) as error:
             reason = str(error) or type(error).__name__
@@ -284,6 +283,7 @@ def watch_drift(
         try:
             result = watch.check()
             said, line = result.verdict, f"{result.verdict}: {result.reason} (drift score {result.score:.2f})"
+            line += f"; damaged lines that were skipped: {damaged}" if (damaged := result.log["damaged"]) else ""
         except LabError as error:
             result, said, line = None, str(error), str(error)
         if said != last:

@@ -358,7 +358,7 @@ class DriftResult(DriftFindings):
                 f"questions. Without drift, at most {self.false_alarms:.1%} of checks raise an alarm."
             )
         if self.log.get("damaged"):
-            lines.append(f"{self.log['damaged']} damaged lines were skipped.")
+            lines.append(f"Damaged lines that were skipped: {self.log['damaged']}.")
         return "\n".join(lines)
 
 # %% ../nbs/08_monitor_drift.ipynb #824acb4a

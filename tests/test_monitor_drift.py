@@ -374,11 +374,13 @@ def test_a_window_that_moves_forgets_what_is_too_old(lab, monkeypatch):
 
 @pytest.mark.skipif(os.name == "nt", reason="sends an interrupt")
 def test_every_speaks_when_the_verdict_changes(lab):
-    simulate_predictions(lab, draw_customers(200, seed=11))
+    with simulate_predictions(lab, draw_customers(200, seed=11)).open("a") as log:
+        log.write("half a line\n")
     code = "from churn_lab.cli import main; main()"
     command = [sys.executable, "-c", code, "drift", "--workspace", str(lab.root), "--every", "0.1s"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert "stable" in process.stdout.readline()
+        line = process.stdout.readline()
+        assert "stable" in line and line.endswith("skipped: 1\n")
         time.sleep(0.3)
         simulate_predictions(lab, draw_customers(200, seed=12).assign(**SHIFTED))
         assert "drift" in process.stdout.readline()
