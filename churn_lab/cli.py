@@ -577,7 +577,6 @@ def drift(
     as_json: JsonOption = False,
 ) -> None:
     """Compare recent predictions with the training data (exit code 3: drift, 4: not enough data)."""
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # no matrices here, and threads that wait for one take a core
     from churn_lab.drift_report import DriftWatch, parse_every, post_result, watch_drift, write_report
     from churn_lab.log_window import parse_duration, parse_since
     from churn_lab.monitor_drift import EXIT_CODES, check_drift, list_findings
@@ -618,8 +617,8 @@ def drift(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command; what a person can mend ends with a message and exit code 1."""
-    gc.set_threshold(50_000)  # imports make many objects and no garbage
-    atexit.register(gc.freeze)  # to look for garbage once more before the end would take a tenth of a second
+    if arguments is None:
+        atexit.register(gc.freeze)  # our process ends: looking for garbage first would take it a tenth of a second
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # a console of another code page must not turn a message into a traceback
     try:

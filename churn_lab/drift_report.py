@@ -156,7 +156,7 @@ def write_report(result: DriftResult, path: Path) -> None:
 def post_result(
     result: DriftResult,
     url: str,
-) -> str | None:  # why it did not work, twice, within 5 seconds each; None: it did
+) -> str | None:  # why the second attempt failed, too; None: it arrived
     "Send the result as JSON to a webhook. A failure is returned, never raised: the verdict matters more."
     from http.client import HTTPException
     from urllib.request import Request, urlopen

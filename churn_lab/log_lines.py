@@ -138,11 +138,11 @@ def _split_alike(
     wanted: list[str],  # names of the values to keep
     texts: list[str],  # those of them that are texts
 ) -> "pl.DataFrame":
-    "What stands between the commas, if each line has as many as the first, and the same text around its first value."
+    "What stands between the commas, if each line has as many as the first, and its first value is of the same make."
     import polars as pl
 
     (first, before, after), last = shape[0], shape[-1][0]
-    few = pl.Categorical(pl.Categories.random())  # each different text is kept once, as long as this table lives
+    few = pl.Categorical(pl.Categories.random())  # keeps each different text once, and forgets it with this table
     columns = dict.fromkeys([*(name for name, *_ in shape), ""], pl.String)  # one more, to notice a comma too many
     if last not in wanted or len(columns) <= len(shape):
         raise ValueError("a last value that nobody reads, or a name that occurs twice")
@@ -150,9 +150,10 @@ def _split_alike(
     scan = pl.scan_csv(block, has_header=False, quote_char=None, schema=columns, missing_columns="insert")
     table = scan.select(*wanted, "").collect()
     quote = '"' if block.startswith(f'{before}"'.encode()) else ""
-    opening, begin, end = pl.col(first).str, before + quote, quote + after
-    torn = opening.strip_prefix(begin).str.strip_suffix(end).str.contains('"', literal=True)  # a torn line before it
-    alike = [opening.starts_with(begin), opening.ends_with(end), ~torn, pl.col(wanted).is_not_null(), pl.col("").is_null()]
+    opening, inner = pl.col(first).str, pl.col(first).str.strip_prefix(before + quote).str
+    torn = inner.strip_suffix(quote + after).str.contains('"', literal=True)  # a torn line before it
+    alike = [opening.starts_with(before), inner.ends_with(quote + after), ~torn]
+    alike += [pl.col(wanted).is_not_null(), pl.col("").is_null()]
     if not table.select(pl.all_horizontal(column.all() for column in alike)).item():
         raise ValueError("not the same shape in all lines")
     return table

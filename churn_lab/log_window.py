@@ -137,7 +137,8 @@ class CategoryCounts:
         self.feature, self.counts, self.missing = feature, Counter(dict.fromkeys(reference["counts"], 0)), 0
 
     def add(self, column: "pl.Series") -> None:
-        for text, count in column.value_counts().rows():
+        counts = column.alias("text").value_counts().sort("count", "text", descending=[True, False])
+        for text, count in counts.rows():  # the most frequent first: it is they who are kept apart
             self.count(clean_value(self.feature, text), count)
 
     def count(self, name: str | None, count: int) -> None:  # None: missing
@@ -169,8 +170,9 @@ class Window:
         self.rows += frame.height
         self.called += int((frame["probability"] >= self.threshold).sum())
         self.prediction.add(frame["probability"])
-        self.first = min(self.first, frame["ts"].min() or math.inf)
-        self.last = max(self.last, frame["ts"].max() or -math.inf)
+        times = frame["ts"].drop_nulls()
+        if len(times):
+            self.first, self.last = min(self.first, times.min()), max(self.last, times.max())
         features = frame["features"].struct
         for name, column in self.features.items():
             column.add(features.field(name))
@@ -199,7 +201,7 @@ def merge(into: Window, other: Window) -> None:
             _merge_numbers(column, other.features[name])
             continue
         column.count(None, other.features[name].missing)
-        for category, count in other.features[name].counts.items():
+        for category, count in other.features[name].counts.most_common():
             column.count(category, count)
 
 # %% ../nbs/08b_log_window.ipynb #72c1ccde
@@ -260,7 +262,7 @@ class LineFilter:
         return recent, damaged, others, frame.height
 
 # %% ../nbs/08b_log_window.ipynb #36f8d286
-AHEAD = 2  # threads, and blocks that they may be ahead
+AHEAD = 2  # threads; one block more may wait for one of them
 
 
 def map_ahead(

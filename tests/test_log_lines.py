@@ -1,5 +1,6 @@
 """Log lines become a table, the fast way or the patient one; and what is no line is noticed."""
 
+import itertools
 import json
 
 import polars as pl
@@ -119,6 +120,7 @@ def test_a_line_cut_anywhere_is_damaged(line, rest):
 
 HEAD = b'{"request_id":"a","model_version":"m","prediction":1,"probability":0.5,"latency_ms":0.1,'
 WHOLE = HEAD + b'"features":{"a":1,"ts":2},"ts":3}'
+NUMBER = b'{"latency_ms":0.1,' + WHOLE[18:]  # a first value without quotes
 LAST = b'{"model_version":"m","prediction":1,"probability":0.5,"features":{"a":1,"ts":2},"ts":3,"request_id":"a"}'
 
 
@@ -130,6 +132,10 @@ LAST = b'{"model_version":"m","prediction":1,"probability":0.5,"features":{"a":1
         (WHOLE, WHOLE[:18] + WHOLE),
         (WHOLE, WHOLE[:40] + WHOLE),
         (WHOLE, b"x" + WHOLE),
+        (WHOLE, WHOLE.replace(b'"a",', b'"a,')),
+        (WHOLE, WHOLE.replace(b'"a",', b'",')),
+        (WHOLE, WHOLE.replace(b'{"request_id":"a",', b"a,")),
+        (NUMBER, NUMBER.replace(b'{"latency_ms":0.1,', b"0.1,")),
         (LAST, LAST[:-1]),
         (LAST, LAST[:-3]),
         (LAST, LAST + b"}"),
@@ -141,14 +147,23 @@ def test_lines_that_ran_into_each_other_are_damaged(good, bad):
     assert (frame.height, damaged) == (2, 1)
 
 
+@pytest.mark.parametrize("value, text", [(b"5.0", "5"), (b"true", "true"), (b"null", None)])
+def test_a_category_that_is_no_text_is_made_one(value, text):
+    contract = PLAIN.model_copy(update={"features": [Feature(name="c", kind="category")]})
+    block = b"\n".join([GOOD, GOOD.replace(b'"x"', value), GOOD])
+    frame, damaged = read_lines(block, log_schema(contract))
+    assert damaged == 0 and frame["features"].struct.field("c").to_list() == ["x", text, "x"]
+
+
 def test_lines_as_the_api_writes_them_take_the_fast_way(monkeypatch):
     def patient(*_, **__):
         raise AssertionError("the patient reader was asked")
 
     monkeypatch.setattr(pl, "read_ndjson", patient)
-    line = {"request_id": "x", "model_version": "m", "prediction": 1, "probability": 1e-07, "latency_ms": 0.2}
-    lines = [line | {"features": {"a": a, "ts": 3}, "ts": 1.5} for a in (1.5, None, -2)]
-    for separators in ((",", ":"), (", ", ": ")):
+    line = {"model_version": "m", "prediction": 1, "probability": 1e-07, "latency_ms": 0.2}
+    makes = itertools.product(({"request_id": "x"}, {"latency_ms": 0.3}, {}), ((",", ":"), (", ", ": ")))
+    for first, separators in makes:
+        lines = [first | line | {"features": {"a": a, "ts": 3}, "ts": 1.5} for a in (1.5, None, -2)]
         block = "\n".join(json.dumps(line, separators=separators) for line in lines).encode()
         frame = log_lines._parse(block, log_schema(PLAIN))
         assert frame["features"].struct.field("a").to_list() == [1.5, None, -2.0]

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -180,7 +181,7 @@ def test_a_value_that_is_nearly_always_missing_is_compared_by_where_it_is_presen
 def test_a_million_different_categories_do_not_grow_the_window():
     feature = Feature(name="c", kind="category")
     counts = CategoryCounts(feature, {"counts": {"known": 3}})
-    counts.add(pl.Series([f"new {number}" for number in range(1500)] + ["known"] * 5))
+    counts.add(pl.Series("count", [f"new {number}" for number in range(1500)] + ["known"] * 5))
     found = counts.summary()
     assert found["count"] == 1505 and found["counts"]["known"] == 5 and len(found["counts"]) <= 1001
 
@@ -260,6 +261,32 @@ def test_blocks_read_ahead_come_in_order_and_are_counted_once(lab, monkeypatch):
     times = pl.concat(reader.map_new(lambda lines: lines))["ts"]
     assert times.len() == 600 and times.is_sorted() and reader.damaged == 1
     assert reader.offsets == {path: path.stat().st_size} and list(reader.map_new(lambda lines: lines)) == []
+
+
+def test_blocks_add_up_to_the_whole(lab, monkeypatch):
+    customers = draw_customers(600, seed=19).astype(object)
+    customers.loc[::7, "tenure_months"] = None
+    customers.loc[::9, "plan_type"] = None
+    customers.loc[::11, "region"] = "MARS"
+    simulate_predictions(lab, customers, start=0.0)
+    whole = check_drift(lab, all_lines=True)
+    monkeypatch.setattr("churn_lab.log_window.LARGEST_BLOCK", 5000)
+    for parts in (check_drift(lab, all_lines=True), DriftWatch(lab, span=2 * time.time()).check()):
+        assert parts.log == whole.log and whole.log["first"] == "1970-01-01T00:00:00Z"
+        before, after = (json.dumps(result.window, sort_keys=True) for result in (whole, parts))
+        number = re.compile(r"-?\d+(?:\.\d+)?(?:e[+-]\d+)?")
+        assert number.sub("", before) == number.sub("", after)
+        figures = [np.array(number.findall(text), float) for text in (before, after)]
+        assert len(figures[0]) > 50 and np.allclose(*figures, rtol=1e-9)
+
+
+def test_a_frequent_new_category_is_not_lost_among_rare_ones(lab, monkeypatch):
+    customers = draw_customers(4000, seed=20)
+    names = ["GOLD" if place % 5 == 0 else f"{place:032x}" for place in range(4000)]
+    simulate_predictions(lab, customers.assign(region=names))
+    monkeypatch.setattr("churn_lab.log_window.LARGEST_BLOCK", 500_000)  # 1,100 different names in each
+    counts = check_drift(lab, all_lines=True).window["features"]["region"]["counts"]
+    assert counts["GOLD"] == 800 and len(counts) <= 1001 and sum(counts.values()) == 4000
 
 
 def test_the_end_of_a_long_log_is_read_from_its_end(lab, monkeypatch):
