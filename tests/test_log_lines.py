@@ -120,7 +120,7 @@ def test_a_line_cut_anywhere_is_damaged(line, rest):
 
 HEAD = b'{"request_id":"a","model_version":"m","prediction":1,"probability":0.5,"latency_ms":0.1,'
 WHOLE = HEAD + b'"features":{"a":1,"ts":2},"ts":3}'
-NUMBER = b'{"latency_ms":0.1,' + WHOLE[18:]  # a first value without quotes
+NUMBER = b'{"cost":0.1,' + WHOLE[18:]  # a first value without quotes
 LAST = b'{"model_version":"m","prediction":1,"probability":0.5,"features":{"a":1,"ts":2},"ts":3,"request_id":"a"}'
 
 
@@ -132,10 +132,11 @@ LAST = b'{"model_version":"m","prediction":1,"probability":0.5,"features":{"a":1
         (WHOLE, WHOLE[:18] + WHOLE),
         (WHOLE, WHOLE[:40] + WHOLE),
         (WHOLE, b"x" + WHOLE),
+        (WHOLE, WHOLE.replace(b'"model_version":', b"")),
         (WHOLE, WHOLE.replace(b'"a",', b'"a,')),
         (WHOLE, WHOLE.replace(b'"a",', b'",')),
         (WHOLE, WHOLE.replace(b'{"request_id":"a",', b"a,")),
-        (NUMBER, NUMBER.replace(b'{"latency_ms":0.1,', b"0.1,")),
+        (NUMBER, NUMBER.replace(b'{"cost":0.1,', b"0.1,")),
         (LAST, LAST[:-1]),
         (LAST, LAST[:-3]),
         (LAST, LAST + b"}"),
