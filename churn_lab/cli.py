@@ -617,8 +617,9 @@ def drift(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command; what a person can mend ends with a message and exit code 1."""
-    if arguments is None:
-        atexit.register(gc.freeze)  # our process ends: looking for garbage first would take it a tenth of a second
+    if arguments is None:  # a process of our own
+        atexit.register(gc.freeze)  # to look for garbage before it ends would take it a tenth of a second
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # no command multiplies matrices; threads for it would spin
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # a console of another code page must not turn a message into a traceback
     try:
