@@ -388,6 +388,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'churn_lab.log_lines._mend': ('log_lines.html#_mend', 'churn_lab/log_lines.py'),
                                      'churn_lab.log_lines._parse': ('log_lines.html#_parse', 'churn_lab/log_lines.py'),
                                      'churn_lab.log_lines._parse_alike': ('log_lines.html#_parse_alike', 'churn_lab/log_lines.py'),
+                                     'churn_lab.log_lines._parse_most': ('log_lines.html#_parse_most', 'churn_lab/log_lines.py'),
                                      'churn_lab.log_lines._read_numbers': ('log_lines.html#_read_numbers', 'churn_lab/log_lines.py'),
                                      'churn_lab.log_lines._read_text': ('log_lines.html#_read_text', 'churn_lab/log_lines.py'),
                                      'churn_lab.log_lines._read_texts': ('log_lines.html#_read_texts', 'churn_lab/log_lines.py'),

@@ -64,6 +64,18 @@ def working(text: str) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Do not look for garbage meanwhile: a short command leaves little, and each look goes through all modules."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
 @app.command()
 def init(
     folder: Annotated[Path | None, typer.Argument(help="Where to make it.", show_default="my-lab")] = None,
@@ -605,7 +617,8 @@ def drift(
                     publish(result)
         except KeyboardInterrupt:
             raise typer.Exit(code) from None
-    result = check_drift(lab, z_threshold, last_n, start, all_lines, any_model)
+    with uncollected():
+        result = check_drift(lab, z_threshold, last_n, start, all_lines, any_model)
     if as_json:
         show_json(result.to_dict())
     else:

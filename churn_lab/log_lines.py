@@ -60,7 +60,7 @@ def log_schema(contract: Contract) -> dict[str, Any]:
     }
 
 # %% ../nbs/08a_log_lines.ipynb #e8042ca1
-SMALL_BLOCK = 16_384  # bytes; a damaged block of this size is read line by line
+SMALL_BLOCK = 1 << 20  # bytes; a damaged block of this size is read line by line
 
 
 def read_lines(
@@ -150,9 +150,10 @@ def _split_alike(
     scan = pl.scan_csv(block, has_header=False, quote_char=None, schema=columns, missing_columns="insert")
     table = scan.select(*wanted, "").collect()
     quote = '"' if block.startswith(f'{before}"'.encode()) else ""
-    opening, inner = pl.col(first).str, pl.col(first).str.strip_prefix(before + quote).str
-    torn = inner.strip_suffix(quote + after).str.contains('"', literal=True)  # a torn line before it
-    alike = [opening.starts_with(before), inner.ends_with(quote + after), ~torn]
+    quotes = before.count('"') + 2 * len(quote)  # a torn line before it would bring more
+    piece = pl.col(first).str
+    alike = [piece.starts_with(before + quote), piece.ends_with(quote + after)]
+    alike += [piece.count_matches('"', literal=True) == quotes]
     alike += [pl.col(wanted).is_not_null(), pl.col("").is_null()]
     if not table.select(pl.all_horizontal(column.all() for column in alike)).item():
         raise ValueError("not the same shape in all lines")
@@ -196,22 +197,22 @@ def _keep_records(frame: "pl.DataFrame") -> tuple["pl.DataFrame", int]:
     return kept, frame.height - kept.height
 
 # %% ../nbs/08a_log_lines.ipynb #d4d4a5eb
-def _salvage(block: bytes, schema: dict[str, Any]) -> tuple["pl.DataFrame", int]:
-    "What `read_lines` returns, by way of Python's patient JSON reader."
+def _parse_most(lines: list[bytes], schema: dict[str, Any]) -> "pl.DataFrame":
+    "The table of these lines, without those that polars does not take."
     import polars as pl
 
-    lines = [line for line in block.split(b"\n") if line.strip()]
-    frames = []
-    mended = [line for line in map(_mend, lines) if line]
     try:
-        frames.append(_parse(b"\n".join(mended), schema))
+        return _parse(b"\n".join(lines), schema)
     except (pl.exceptions.PolarsError, ValueError):
-        for line in mended:
-            try:
-                frames.append(_parse(line, schema))
-            except (pl.exceptions.PolarsError, ValueError):
-                continue
-    kept, _ = _keep_records(pl.concat([pl.DataFrame(schema=schema), *frames]))
+        half = len(lines) // 2
+    parts = (lines[:half], lines[half:]) if half else ()
+    return pl.concat([pl.DataFrame(schema=schema), *(_parse_most(part, schema) for part in parts)])
+
+
+def _salvage(block: bytes, schema: dict[str, Any]) -> tuple["pl.DataFrame", int]:
+    "What `read_lines` returns, by way of Python's patient JSON reader."
+    lines = [line for line in block.split(b"\n") if line.strip()]
+    kept, _ = _keep_records(_parse_most([line for line in map(_mend, lines) if line], schema))
     return kept, len(lines) - kept.height
 
 # %% ../nbs/08a_log_lines.ipynb #b73edab2

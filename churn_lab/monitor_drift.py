@@ -12,8 +12,10 @@ __all__ = ['LARGEST_Z', 'EXPECTED', 'MATERIAL', 'WEIGHTS', 'LEAST_ROWS', 'QUESTI
 
 # %% ../nbs/08_monitor_drift.ipynb #fa456895
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from importlib import import_module
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
@@ -482,8 +484,10 @@ def check_drift(
     check_question(z_threshold, last_n)
     source = DriftSource(lab, any_model)
     if all_lines or since is not None:
-        for window in source.reader.map_new(source.sum_up, since):
-            merge(source.window, window)
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(import_module, "scipy.special")  # for the verdict: it takes a tenth of a second
+            for window in source.reader.map_new(source.sum_up, since):
+                merge(source.window, window)
     else:
         source.window.add(source.reader.read_last(last_n))
     return source.judge(z_threshold)

@@ -28,6 +28,7 @@ GOOD = b'{"model_version":"m","prediction":1,"probability":0.5,"ts":1,"features"
         (GOOD.replace(b'{"a":1,"c":"x"}', b"null"), 0),
         (GOOD.replace(b'"a":1', b'"a":1x'), 0),
         (GOOD.replace(b'"a":1', b'"a":1 2'), 0),
+        (GOOD.replace(b'"a":1', b'"a":' + b"9" * 400), 0),  # JSON, and no number that polars takes
         (GOOD.replace(b'"a":1', b'"a":NaN'), 1),
         (GOOD.replace(b'"a":1', b'"a":"two"'), 1),
         (GOOD.replace(b'"a":1,', b""), 1),
@@ -43,9 +44,9 @@ def test_damaged_lines_are_skipped_and_counted(line, readable):
         negative="0",
         features=[Feature(name="a", kind="number"), Feature(name="c", kind="category")],
     )
-    block = b"\n".join([GOOD] * 300 + [line] + [GOOD] * 300) + b"\n"
-    frame, damaged = read_lines(block, log_schema(contract))
-    assert (frame.height, damaged) == (600 + (readable or 0), 1 if readable == 0 else 0)
+    around = [GOOD] * (log_lines.SMALL_BLOCK // len(GOOD))  # twice this is halved
+    frame, damaged = read_lines(b"\n".join([*around, line, *around]) + b"\n", log_schema(contract))
+    assert (frame.height, damaged) == (2 * len(around) + (readable or 0), 1 if readable == 0 else 0)
     missing = frame["features"].struct.field("a").null_count()
     assert missing == (1 if readable and b"\r" not in line else 0)
 
@@ -135,6 +136,8 @@ LAST = b'{"model_version":"m","prediction":1,"probability":0.5,"features":{"a":1
         (WHOLE, WHOLE.replace(b'"model_version":', b"")),
         (WHOLE, WHOLE.replace(b'"a",', b'"a,')),
         (WHOLE, WHOLE.replace(b'"a",', b'",')),
+        (WHOLE, WHOLE.replace(b'"a",', b'x"a",')),
+        (WHOLE, WHOLE.replace(b'"a",', b'"a"x,')),
         (WHOLE, WHOLE.replace(b'{"request_id":"a",', b"a,")),
         (NUMBER, NUMBER.replace(b'{"cost":0.1,', b"0.1,")),
         (LAST, LAST[:-1]),
