@@ -66,7 +66,7 @@ def working(text: str) -> Iterator[None]:
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Do not look for garbage meanwhile: a short command leaves little, and each look goes through all modules."""
+    """Do not look for garbage meanwhile: one check leaves little, and each look goes through every object."""
     enabled = gc.isenabled()
     gc.disable()
     try:

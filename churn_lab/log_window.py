@@ -22,7 +22,6 @@ from .prepare_data import Contract, Feature, clean_value
 from .workspace import LabError, Workspace
 
 if TYPE_CHECKING:
-    import numpy as np
     import polars as pl
 
 # %% ../nbs/08b_log_window.ipynb #335f12ee
@@ -81,48 +80,34 @@ def read_block(path: Path, start: int, end: int) -> bytes:
         log.seek(start)
         return log.read(end - start)
 
-# %% ../nbs/08b_log_window.ipynb #9d2002d0
+# %% ../nbs/08b_log_window.ipynb #9d2002d2
 LARGEST_NUMBER = 3.4e38  # what a float32 holds; larger ones are never served
 
 
-def _known(column: "pl.Series") -> "np.ndarray":
-    "The numbers that are neither missing nor too large."
-    import numpy as np
-
-    values = column.to_numpy()  # missing ones are NaN
-    if len(values) and -LARGEST_NUMBER <= values.min() <= values.max() <= LARGEST_NUMBER:
-        return values  # as almost always: no copy is made
-    return values[np.abs(values) <= LARGEST_NUMBER]
-
-# %% ../nbs/08b_log_window.ipynb #9d2002d2
 class NumberSums:
     "A column of numbers, added up."
 
     def __init__(self, reference: dict[str, Any]):
-        import numpy as np
-
-        self.edges, self.centre = np.array(reference["edges"]), reference["mean"]
-        self.counts = np.zeros(len(self.edges) + 1, dtype=np.int64)
+        self.edges, self.centre = [float(edge) for edge in reference["edges"]], reference["mean"]
+        self.counts = [0] * (len(self.edges) + 1)
         self.missing, self.sum, self.squares, self.low, self.high = 0, 0.0, 0.0, math.inf, -math.inf
 
     def add(self, column: "pl.Series") -> None:
-        import numpy as np
-
-        values = _known(column)
-        self.missing += len(column) - len(values)
-        if len(values):
-            reached = [np.count_nonzero(values <= edge) for edge in self.edges]  # for few edges faster than a search
-            self.counts += np.diff([0, *reached, len(values)])
-            self.low, self.high = min(self.low, float(values.min())), max(self.high, float(values.max()))
-            centred = values - self.centre
-            self.sum, self.squares = self.sum + float(centred.sum()), self.squares + float(np.square(centred).sum())
+        known = column.filter(column.abs() <= LARGEST_NUMBER)  # neither missing nor too large
+        self.missing += len(column) - len(known)
+        if len(known):
+            reached = [0, *((known <= edge).sum() for edge in self.edges), len(known)]
+            self.counts = [old + end - start for old, start, end in zip(self.counts, reached, reached[1:])]
+            self.low, self.high = min(self.low, known.min()), max(self.high, known.max())
+            centred = known - self.centre
+            self.sum, self.squares = self.sum + centred.sum(), self.squares + (centred * centred).sum()
 
     def summary(self) -> dict[str, Any]:
         "In the form of the reference."
-        count = int(self.counts.sum())
+        count = sum(self.counts)
         mean = self.sum / count if count else 0.0
         spread = math.sqrt(max(self.squares - count * mean**2, 0.0) / (count - 1)) if count > 1 else 0.0
-        bins = {"edges": self.edges.tolist(), "counts": self.counts.tolist()}
+        bins = {"edges": self.edges, "counts": self.counts}
         reach = {"lowest": self.low, "highest": self.high} if count else {}
         return {"count": count, "missing": self.missing, "mean": self.centre + mean, "std": spread, **bins, **reach}
 
@@ -185,7 +170,7 @@ class Window:
 
 # %% ../nbs/08b_log_window.ipynb #7b8edd4e
 def _merge_numbers(into: NumberSums, other: NumberSums) -> None:
-    into.counts += other.counts
+    into.counts = [a + b for a, b in zip(into.counts, other.counts)]
     into.missing += other.missing
     into.sum, into.squares = into.sum + other.sum, into.squares + other.squares
     into.low, into.high = min(into.low, other.low), max(into.high, other.high)

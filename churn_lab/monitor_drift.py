@@ -485,7 +485,7 @@ def check_drift(
     source = DriftSource(lab, any_model)
     if all_lines or since is not None:
         with ThreadPoolExecutor(1) as pool:
-            pool.submit(import_module, "scipy.special")  # for the verdict: it takes a tenth of a second
+            pool.submit(import_module, "scipy.special")  # the verdict needs it; importing it takes a tenth of a second
             for window in source.reader.map_new(source.sum_up, since):
                 merge(source.window, window)
     else:

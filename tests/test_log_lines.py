@@ -5,10 +5,9 @@ import json
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from churn_lab import log_lines
 from churn_lab.log_lines import find_shape, log_schema, read_lines
 from churn_lab.prepare_data import Contract, Feature
 
@@ -44,7 +43,7 @@ def test_damaged_lines_are_skipped_and_counted(line, readable):
         negative="0",
         features=[Feature(name="a", kind="number"), Feature(name="c", kind="category")],
     )
-    around = [GOOD] * (log_lines.SMALL_BLOCK // len(GOOD))  # twice this is halved
+    around = [GOOD] * 3000
     frame, damaged = read_lines(b"\n".join([*around, line, *around]) + b"\n", log_schema(contract))
     assert (frame.height, damaged) == (2 * len(around) + (readable or 0), 1 if readable == 0 else 0)
     missing = frame["features"].struct.field("a").null_count()
@@ -91,6 +90,7 @@ RECORDS = st.builds(
 PLAIN = CONTRACT.model_copy(update={"features": [f for f in CONTRACT.features if f.name != "c, d"]})
 
 
+@settings(deadline=None)
 @given(st.lists(RECORDS, min_size=1, max_size=6), st.booleans(), st.booleans())
 def test_every_record_is_read_as_json_reads_it(records, compact, ascii):
     separators = (",", ":") if compact else (", ", ": ")
@@ -169,9 +169,31 @@ def test_lines_as_the_api_writes_them_take_the_fast_way(monkeypatch):
     for first, separators in makes:
         lines = [first | line | {"features": {"a": a, "ts": 3}, "ts": 1.5} for a in (1.5, None, -2)]
         block = "\n".join(json.dumps(line, separators=separators) for line in lines).encode()
-        frame = log_lines._parse(block, log_schema(PLAIN))
+        frame, _ = read_lines(block, log_schema(PLAIN))
         assert frame["features"].struct.field("a").to_list() == [1.5, None, -2.0]
         assert frame["probability"].to_list() == [1e-07] * 3
+
+
+def test_only_odd_lines_go_to_the_patient_reader_and_all_keep_their_order(monkeypatch):
+    asked, read = [], pl.read_ndjson
+    monkeypatch.setattr(pl, "read_ndjson", lambda block, **options: asked.append(block) or read(block, **options))
+    contract = PLAIN.model_copy(update={"features": [Feature(name="c", kind="category")]})
+    line = '{"model_version":"m","probability":0.5,"features":{"c":"basic"},"ts":%d}'
+    lines = [(line % ts).encode() for ts in range(100)]
+    lines[0] = lines[0][:-20] + lines[1]
+    lines[20] = lines[20].replace(b"20", b"9" * 400)
+    lines[30] = lines[30].replace(b",", b"\xff", 1)
+    lines[40] = lines[40].replace(b"basic", b"bank, automatic")
+    lines[60] = lines[60].replace(b'"basic"', b'["basic"]')
+    lines[70] = lines[70][:-20] + lines[71]
+    lines[80] = b""
+    lines[90] = lines[90].replace(b":", b": ")
+    lines[95] = lines[95].replace(b"0.5", b'0.5,"x":NaN')
+    frame, damaged = read_lines(b"\n".join(lines), log_schema(contract))
+    assert damaged == 4 and frame["ts"].to_list() == [ts for ts in range(100) if ts not in (0, 20, 30, 70, 80)]
+    texts = dict(zip(frame["ts"], frame["features"].struct.field("c")))
+    assert (texts.pop(40), texts.pop(60), set(texts.values())) == ("bank, automatic", '["basic"]', {"basic"})
+    assert max(block.count(b"\n") for block in asked) < 10
 
 
 @pytest.mark.parametrize("line", ['{"a":[1]}', '{"a":{"b":{"c":1}}}', '{"a":"x,y"}', '{"a":"\\\\"}', "[1]", "1"])
