@@ -64,18 +64,6 @@ def working(text: str) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def uncollected() -> Iterator[None]:
-    """Do not look for garbage meanwhile: one check leaves little, and each look goes through every object."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
-
-
 @app.command()
 def init(
     folder: Annotated[Path | None, typer.Argument(help="Where to make it.", show_default="my-lab")] = None,
@@ -617,8 +605,8 @@ def drift(
                     publish(result)
         except KeyboardInterrupt:
             raise typer.Exit(code) from None
-    with uncollected():
-        result = check_drift(lab, z_threshold, last_n, start, all_lines, any_model)
+    gc.disable()  # one check leaves little garbage, and each look for it goes through every object
+    result = check_drift(lab, z_threshold, last_n, start, all_lines, any_model)
     if as_json:
         show_json(result.to_dict())
     else:
@@ -630,6 +618,7 @@ def drift(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command; what a person can mend ends with a message and exit code 1."""
+    collecting = gc.isenabled()
     if arguments is None:  # a process of our own
         atexit.register(gc.freeze)  # to look for garbage before it ends would take it a tenth of a second
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # no command multiplies matrices; threads for it would spin
@@ -644,6 +633,9 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(
             fail(LabError("to read and write files", f"{error.strerror or error}{where}".lower(), "churn-lab doctor"))
         )
+    finally:
+        if arguments is not None and collecting:
+            gc.enable()  # a command may have switched it off
 
 
 def fail(error: LabError) -> int:

@@ -1,5 +1,6 @@
 """The drift check: what it finds, how often it is wrong, and what it makes of a log that people have had their hands on."""
 
+import gc
 import json
 import math
 import os
@@ -17,6 +18,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
+from churn_lab.cli import main
 from churn_lab.drift_report import DriftWatch, post_result, render_report
 from churn_lab.generate_data import draw_customers, generate
 from churn_lab.log_lines import read_lines, simulate_predictions
@@ -415,6 +417,16 @@ def test_every_speaks_when_the_verdict_changes(lab):
         assert "drift" in process.stdout.readline()
         process.send_signal(signal.SIGINT)
         assert process.stdout.read() == "" and process.wait(10) == 3
+
+
+def test_a_program_that_calls_a_check_keeps_its_garbage_collection(lab):
+    with pytest.raises(SystemExit) as end:
+        main(["drift", "--workspace", str(lab.root)])
+    assert (end.value.code, gc.isenabled()) == (1, True)  # no predictions
+    simulate_predictions(lab, draw_customers(200, seed=13))
+    with pytest.raises(SystemExit) as end:
+        main(["drift", "--workspace", str(lab.root)])
+    assert (end.value.code, gc.isenabled()) == (0, True)
 
 
 def test_webhook_tries_twice_and_never_raises(lab):
