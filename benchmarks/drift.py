@@ -338,6 +338,13 @@ sys.exit(code)
 """
 
 
+def tear(path: Path, every: int) -> None:
+    """Cut each so many-th line of a log in its middle."""
+    lines = path.read_bytes().splitlines()
+    lines[::every] = [line[: len(line) // 2] for line in lines[::every]]
+    path.write_bytes(b"\n".join(lines))
+
+
 def installed() -> dict[str, str]:
     """The environment, with modules compiled once and kept, as an installed package has them."""
     return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
@@ -371,18 +378,23 @@ def measure_cost(rounds: int = 3) -> list[dict]:
         small_lab = Workspace(lab.root.parent / f"{lab.root.name}-small")
         shutil.copytree(lab.root, small_lab.root)
         path = write_log(lab, 1_000_000)
+        torn_lab = Workspace(lab.root.parent / f"{lab.root.name}-torn")
+        shutil.copytree(lab.root, torn_lab.root)
+        tear(torn_lab.logs / path.name, 1_000)
         clock = "t = time.perf_counter(), time.process_time()"
         reading = f"import sys, time, pandas as pd; {clock}; pd.read_json(sys.argv[1], lines=True); s = t; {clock}; print(t[0] - s[0], t[1] - s[1])"
         model = open_model(lab, current_model(lab))
         current = draw_rows(model, 1_000_000, 7)
-        ours, pandas, evidently = [], [], []
+        ours, torn, pandas, evidently = [], [], [], []
         for _ in range(rounds):  # in turns, since other work on the machine comes and goes
             ours.append(time_drift(lab, "--all"))
+            torn.append(time_drift(torn_lab, "--all")[0])
             done = subprocess.run([sys.executable, "-c", reading, path], capture_output=True, text=True, check=True)
             pandas.append([float(number) for number in done.stdout.split()])
             evidently.append(
                 ask_evidently(draw_rows(model, 3_000, 42), {"case0": [current]})["case0"]["default"]["seconds"]
             )
+        shutil.rmtree(torn_lab.root)
         write_log(lab, 10_000_000)
         pairs = [[time_drift(place, "--last-n", 200)[0] for place in (small_lab, lab)] for _ in range(3 * rounds)]
         small, large = (statistics.median(times) for times in zip(*pairs))
@@ -410,6 +422,12 @@ def measure_cost(rounds: int = 3) -> list[dict]:
             "measured": f"{busy:.1f} s",
             "reference": f"pandas read_json alone: {reading_busy:.1f} s",
             "ratio": f"1/{reading_busy / busy:.1f}",
+        },
+        {
+            "cost": "1,000,000 lines, 1,000 of them torn",
+            "measured": f"{statistics.median(torn):.1f} s",
+            "reference": "none of them torn",
+            "ratio": f"{statistics.median(torn) / whole:.1f}",
         },
         {"cost": "memory, 1,000,000 lines", "measured": f"{least:.0f} MB", "reference": "", "ratio": ""},
         {
