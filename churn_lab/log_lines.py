@@ -9,7 +9,6 @@ __all__ = ['simulate_predictions', 'log_schema', 'read_lines', 'find_shape']
 import io
 import json
 import re
-from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import islice
@@ -36,7 +35,7 @@ def simulate_predictions(
     known = customers[model.contract.names].astype(object)
     known = known.where(known.notna(), None)
     path = lab.logs / f"predictions-{datetime.fromtimestamp(start, UTC):%Y-%m-%d}.jsonl"
-    with path.open("a", encoding="utf-8") as log:
+    with path.open("a", encoding="utf-8", newline="\n") as log:
         for number, (values, probability) in enumerate(zip(known.to_dict("records"), model.probability(known).tolist())):
             line = {
                 "request_id": f"simulated-{number}",
@@ -99,6 +98,8 @@ def find_shape(
     pieces = [_PIECE.fullmatch(piece) for piece in line.split(",")]
     if None in pieces or len(pieces) != len(values) or any(isinstance(value, dict) for value in values.values()):
         raise ValueError("commas elsewhere than between two values")
+    if any("." in name for name in record):
+        raise ValueError("a name that looks like that of a feature")
     return [(name, piece["before"], piece["after"]) for name, piece in zip(values, pieces)]
 
 # %% ../nbs/08a_log_lines.ipynb #d1f56a83
@@ -157,7 +158,7 @@ def _read_pieces(
     try:
         return pl.scan_csv(block, schema=columns, **options).select(wanted).collect()
     except pl.exceptions.ComputeError:
-        block = block.decode(errors="replace").replace("\ufffd", "," * len(columns)).encode()
+        block = block.decode(errors="replace").replace("\ufffd", ",x" * len(columns)).encode()
         return pl.scan_csv(block, schema=columns, **options).select(wanted).collect()
 
 # %% ../nbs/08a_log_lines.ipynb #f3b78ca5
@@ -185,14 +186,15 @@ def _split_alike(
     return table, alike
 
 # %% ../nbs/08a_log_lines.ipynb #f3b78ca7
-def _find_plain(block: bytes, names: Iterable[str]) -> tuple[str, list[tuple[str, str, str]]]:
-    "The first line that has a shape and ends with one of these values, and its shape; `ValueError` if none is near."
+def _find_plain(block: bytes, names: set[str]) -> tuple[str, list[tuple[str, str, str]]]:
+    "The first line that has a shape with all of these values, one of them last, and its shape; `ValueError` if none is near."
     for line in islice(io.BytesIO(block), 20):
         with suppress(ValueError):
-            shape = find_shape(text := line.removesuffix(b"\n").decode())
-            if shape[-1][0] in names:
+            shape = find_shape(text := line.rstrip(b"\r\n").decode())
+            found = [name for name, *_ in shape]
+            if found[-1] in names and names <= {*found}:
                 return text, shape
-    raise ValueError("no line without commas in its texts")
+    raise ValueError("no plain line near")
 
 
 def _parse_alike(block: bytes, schema: dict[str, Any]) -> tuple["pl.DataFrame", "pl.Series"]:
@@ -200,7 +202,7 @@ def _parse_alike(block: bytes, schema: dict[str, Any]) -> tuple["pl.DataFrame", 
     import polars as pl
 
     kinds = schema | {f"features.{name}": kind for name, kind in schema["features"].to_schema().items()}
-    line, shape = _find_plain(block, kinds)
+    line, shape = _find_plain(block, kinds.keys() - {"features"})
     first = shape[0][0]  # a line has to begin as a record does, whether or not we want its first value
     numbers, texts = ([part for part in shape if kinds.get(part[0]) == kind] for kind in (pl.Float64, pl.String))
     wanted = [name for name, *_ in shape if name in kinds or name == first]

@@ -106,7 +106,8 @@ class NumberSums:
         "In the form of the reference."
         count = sum(self.counts)
         mean = self.sum / count if count else 0.0
-        spread = math.sqrt(max(self.squares - count * mean**2, 0.0) / (count - 1)) if count > 1 else 0.0
+        varies = self.low < self.high  # rounding would give equal values a spread
+        spread = math.sqrt(max(self.squares - count * mean**2, 0.0) / (count - 1)) if varies else 0.0
         bins = {"edges": self.edges, "counts": self.counts}
         reach = {"lowest": self.low, "highest": self.high} if count else {}
         return {"count": count, "missing": self.missing, "mean": self.centre + mean, "std": spread, **bins, **reach}

@@ -165,10 +165,11 @@ def test_lines_as_the_api_writes_them_take_the_fast_way(monkeypatch):
 
     monkeypatch.setattr(pl, "read_ndjson", patient)
     line = {"model_version": "m", "prediction": 1, "probability": 1e-07, "latency_ms": 0.2}
-    makes = itertools.product(({"request_id": "x"}, {"latency_ms": 0.3}, {}), ((",", ":"), (", ", ": ")))
-    for first, separators in makes:
+    firsts = {"request_id": "x"}, {"latency_ms": 0.3}, {}
+    makes = itertools.product(firsts, ((",", ":"), (", ", ": ")), ("\n", "\r\n"))
+    for first, separators, end in makes:
         lines = [first | line | {"features": {"a": a, "ts": 3}, "ts": 1.5} for a in (1.5, None, -2)]
-        block = "\n".join(json.dumps(line, separators=separators) for line in lines).encode()
+        block = end.join(json.dumps(line, separators=separators) for line in lines).encode()
         frame, _ = read_lines(block, log_schema(PLAIN))
         assert frame["features"].struct.field("a").to_list() == [1.5, None, -2.0]
         assert frame["probability"].to_list() == [1e-07] * 3
@@ -181,22 +182,26 @@ def test_only_odd_lines_go_to_the_patient_reader_and_all_keep_their_order(monkey
     line = '{"model_version":"m","probability":0.5,"features":{"c":"basic"},"ts":%d}'
     lines = [(line % ts).encode() for ts in range(100)]
     lines[0] = lines[0][:-20] + lines[1]
+    lines[1] = b'{"model_version":"m","ts":2}'  # a program of another kind
     lines[20] = lines[20].replace(b"20", b"9" * 400)
     lines[30] = lines[30].replace(b",", b"\xff", 1)
     lines[40] = lines[40].replace(b"basic", b"bank, automatic")
     lines[60] = lines[60].replace(b'"basic"', b'["basic"]')
     lines[70] = lines[70][:-20] + lines[71]
     lines[80] = b""
+    lines[85] += b"\xff"
     lines[90] = lines[90].replace(b":", b": ")
     lines[95] = lines[95].replace(b"0.5", b'0.5,"x":NaN')
     frame, damaged = read_lines(b"\n".join(lines), log_schema(contract))
-    assert damaged == 4 and frame["ts"].to_list() == [ts for ts in range(100) if ts not in (0, 20, 30, 70, 80)]
+    assert damaged == 6 and frame["ts"].to_list() == [ts for ts in range(100) if ts not in (0, 1, 20, 30, 70, 80, 85)]
     texts = dict(zip(frame["ts"], frame["features"].struct.field("c")))
     assert (texts.pop(40), texts.pop(60), set(texts.values())) == ("bank, automatic", '["basic"]', {"basic"})
-    assert max(block.count(b"\n") for block in asked) < 10
+    assert max(block.count(b"\n") for block in asked) < 11
 
 
-@pytest.mark.parametrize("line", ['{"a":[1]}', '{"a":{"b":{"c":1}}}', '{"a":"x,y"}', '{"a":"\\\\"}', "[1]", "1"])
+@pytest.mark.parametrize(
+    "line", ['{"a":[1]}', '{"a":{"b":{"c":1}}}', '{"a":"x,y"}', '{"a.b":1}', '{"a":"\\\\"}', "[1]", "1"]
+)
 def test_a_line_without_a_plain_shape_is_left_to_the_patient_reader(line):
     with pytest.raises(ValueError):
         find_shape(line)

@@ -217,12 +217,13 @@ def test_clones_constants_and_missing_columns_never_give_nan():
     seen = pd.DataFrame({"same": 5.1, "gone": [1.0, 2.0] * 100, "back": nan, "c": ["x"] * 199 + [""]})
     reference = make_reference(seen, contract, np.full(50, 0.3), 0.5)
     assert_finite(reference)
-    for same, verdict in ((5.1, "stable"), (7.0, "drift")):
+    for same, verdict in ((5.1, "stable"), (7.0, "drift"), (1e6 / 7, "drift")):
         window = Window(contract, reference, 0.5)
         rows = pl.DataFrame({"same": [same] * 100, "gone": [1.0, 2.0] * 50, "back": [None] * 100, "c": ["x"] * 100})
         rows = rows.with_columns(pl.col("back").cast(pl.Float64))
         window.add(pl.DataFrame({"features": rows.to_struct(), "probability": 0.3, "ts": 1.0}))
         result = judge_window(reference, window.summary())
+        assert result.window["features"]["same"]["std"] == 0
         assert_finite(result.to_dict())
         assert "nan" not in render_report(result)
         assert result.verdict == verdict
