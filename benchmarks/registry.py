@@ -16,6 +16,7 @@ from pathlib import Path
 
 from rivals import rival_python
 
+from churn_lab.files import write_json
 from churn_lab.generate_data import generate
 from churn_lab.prepare_data import prepare
 from churn_lab.registry import (
@@ -29,7 +30,7 @@ from churn_lab.registry import (
 )
 from churn_lab.rollback import rollback
 from churn_lab.train import train
-from churn_lab.workspace import Workspace, create_workspace, write_json
+from churn_lab.workspace import Workspace, create_workspace
 
 SIZES = (10, 100, 1000)
 REPEATS = 15

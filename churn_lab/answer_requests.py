@@ -27,7 +27,8 @@ from typing_extensions import NotRequired, TypedDict
 
 from .prepare_data import Contract, Feature, clean_value
 from .registry import ServingModel, current_model, open_model
-from .workspace import LabError, Workspace
+from .files import LabError
+from .workspace import Workspace
 
 # %% ../nbs/07a_answer_requests.ipynb #cafd0c0b
 LARGEST = 3.4028234663852886e38  # the largest float32; the model computes in these

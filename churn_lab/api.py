@@ -34,7 +34,8 @@ from starlette.routing import Route
 from .answer_requests import Answerer, LogError, ModelWatch, PredictionLog, WatchThread, explain
 from .api_description import STATUSES, Health, Problem, add_predictions
 from .page import ASSETS, PAGE_HEADERS, render_page
-from .workspace import LabError, Workspace, find_workspace
+from .files import LabError
+from .workspace import Workspace, find_workspace
 
 # %% ../nbs/07_api.ipynb #13131412
 class Refusal(Exception):

@@ -20,7 +20,8 @@ from pydantic import TypeAdapter, ValidationError
 from .answer_requests import LARGEST, make_field_check
 from .prepare_data import Feature
 from .registry import ServingModel, current_model, open_model
-from .workspace import LabError, Workspace, name_os_errors
+from .files import LabError, name_os_errors
+from .workspace import Workspace
 
 if TYPE_CHECKING:
     import numpy as np

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import churn_lab
-from .workspace import LabError, Workspace, create_workspace, locate_workspace, name_os_errors, write_atomic
+from .files import LabError, name_os_errors, write_atomic
+from .workspace import Workspace, create_workspace, locate_workspace
 
 # %% ../nbs/11_headless_runs.ipynb #7abff873
 def catch_up(
@@ -208,7 +209,7 @@ def read_figures(
 # %% ../nbs/11_headless_runs.ipynb #d01760a0
 def _data_figures(lab: Workspace) -> dict[str, Any]:
     from churn_lab.prepare_data import read_contract
-    from churn_lab.workspace import read_csv
+    from churn_lab.csv_files import read_csv
 
     if lab.processed.exists():
         rejected = read_contract(lab).rejected
@@ -346,11 +347,11 @@ def refresh_notebooks(
 
     folder = folder or find_notebooks()[0].parent
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as project:
-        for path in sorted(folder.glob("*.ipynb")):
+        for path in [*sorted(folder.glob("*.ipynb")), *sorted((folder / "inside").rglob("*.ipynb"))]:
             if only and path.stem not in only:
                 continue
             notebook = nbformat.read(path, as_version=4)
             manager = _kernel_manager(Workspace(Path(project) / "my-lab"))
-            options = {"resources": {"metadata": {"path": str(folder)}}, "coalesce_streams": True}
+            options = {"resources": {"metadata": {"path": str(path.parent)}}, "coalesce_streams": True}
             NotebookClient(notebook, kernel_manager_class=manager, **options).execute()
             write_atomic(path, _strip(notebook))

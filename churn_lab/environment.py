@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import churn_lab
-from .workspace import LabError, Workspace
+from .files import LabError
+from .workspace import Workspace
 
 # %% ../nbs/02_environment.ipynb #8f565754
 def read_pins(

@@ -9,7 +9,8 @@ __all__ = ['Split', 'split_rows', 'score', 'score_baselines', 'score_thresholds'
 # %% ../nbs/05a_evaluate.ipynb #da1553a8
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .workspace import LabError, Workspace
+from .files import LabError
+from .workspace import Workspace
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,7 +8,9 @@ __all__ = ['LOG_ODDS', 'churn_probability', 'draw_customers', 'generate', 'plot_
 # %% ../nbs/03_generate_data.ipynb #c3745b2d
 from typing import TYPE_CHECKING
 
-from .workspace import LabError, Workspace, write_csv
+from .csv_files import write_csv
+from .files import LabError
+from .workspace import Workspace
 
 if TYPE_CHECKING:
     import numpy as np

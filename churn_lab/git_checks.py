@@ -17,7 +17,7 @@ from pathlib import Path
 
 from .git_state import FILES, GIVEN, TRIAL, Lab, Snapshot, ask_git, gives_request_id, read_setting, write_memory
 from .git_workflow import run_git
-from .workspace import LabError
+from .files import LabError
 
 # %% ../nbs/10c_git_checks.ipynb #3e9417cd
 def _fail(expected: str, found: str, next_step: str):

@@ -12,7 +12,7 @@ from html import escape
 from pathlib import Path
 
 from .git_workflow import run_git
-from .workspace import LabError
+from .files import LabError
 
 # %% ../nbs/10a_git_graph.ipynb #48f7ef4b
 @dataclass(frozen=True)

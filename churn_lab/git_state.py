@@ -17,7 +17,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 
 from .git_workflow import run_git
-from .workspace import LabError, write_atomic
+from .files import LabError, write_atomic
 
 # %% ../nbs/10b_git_state.ipynb #7d998692
 @lru_cache(maxsize=65536)

@@ -19,7 +19,9 @@ from pathlib import Path
 from .git_checks import Result, check_repository
 from .git_state import GIVEN, Lab, read_memory, write_memory
 from .git_workflow import Git, git_environment, run_git
-from .workspace import LabError, create_workspace, project_files
+from .files import LabError
+from .project_scripts import project_files
+from .workspace import create_workspace
 
 # %% ../nbs/10d_git_walk.ipynb #611b54e3
 Action = str | tuple[str, ...]

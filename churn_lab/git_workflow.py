@@ -12,7 +12,7 @@ import shlex
 import subprocess
 from pathlib import Path
 
-from .workspace import LabError
+from .files import LabError
 
 # %% ../nbs/10_git_workflow.ipynb #0d137cc1
 def git_environment(**extra: str) -> dict[str, str]:

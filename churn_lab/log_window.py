@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from .log_lines import log_schema, read_lines
 from .prepare_data import Contract, Feature, clean_value
-from .workspace import LabError, Workspace
+from .files import LabError
+from .workspace import Workspace
 
 if TYPE_CHECKING:
     import polars as pl

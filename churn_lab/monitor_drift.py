@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 from .log_window import LogReader, Window, merge
 from .prepare_data import Contract
 from .registry import current_model, find_entry, is_reference
-from .workspace import LabError, Workspace, read_json
+from .files import LabError, read_json
+from .workspace import Workspace
 
 if TYPE_CHECKING:
     import numpy as np

@@ -13,7 +13,8 @@ from typing import Any
 
 from .prepare_data import Feature
 from .registry import ServingModel
-from .workspace import LabError, Workspace, read_json
+from .files import LabError, read_json
+from .workspace import Workspace
 
 # %% ../nbs/07c_page.ipynb #dad2b707
 def ordinary_values(

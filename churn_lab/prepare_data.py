@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
-from .workspace import LabError, Workspace, as_csv, read_csv, write_together
+from .csv_files import as_csv, read_csv
+from .files import LabError, write_together
+from .workspace import Workspace
 
 if TYPE_CHECKING:
     import pandas as pd

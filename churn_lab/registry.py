@@ -23,16 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 # %% ../nbs/06_registry.ipynb #b885b587
 from .prepare_data import Contract, Feature
-from churn_lab.workspace import (
-    LabError,
-    Workspace,
-    file_sha256,
-    json_text,
-    name_os_errors,
-    read_json,
-    write_atomic,
-    write_together,
-)
+from .files import LabError, file_sha256, json_text, name_os_errors, read_json, write_atomic, write_together
+from .workspace import Workspace
 
 if TYPE_CHECKING:
     import numpy as np
@@ -523,8 +515,8 @@ def _tell(lab: Workspace, before: dict[Path, bytes | None], entry: dict, referen
     "Add a version whose files are there to both lists, its reference first, and to the history."
     name = entry["model_file"]
     write_together({
-        lab.train_stats: _extend_json(before[lab.train_stats] or b"{}", {name: reference}),
-        lab.metadata: _extend_json(before[lab.metadata] or b"[]", [entry]),
+        lab.train_stats: b"".join(_extend_json(before[lab.train_stats] or b"{}", {name: reference})),
+        lab.metadata: b"".join(_extend_json(before[lab.metadata] or b"[]", [entry])),
     })
     hashes = {key: entry[key] for key in ("joblib_sha256", "onnx_sha256")}
     record(lab, "register" if entry["passed_gate"] else "refuse", None, name, why, **hashes, **_states(lab))

@@ -27,7 +27,8 @@ from churn_lab.registry import (
     served_now,
 )
 from .rollback import find_way_back, stack_served
-from .workspace import LabError, Workspace, file_sha256, write_atomic, write_json
+from .files import LabError, file_sha256, write_atomic, write_json
+from .workspace import Workspace
 
 # %% ../nbs/06a_registry_repair.ipynb #5c73bbab
 def read_papers(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:  # entry and reference

@@ -20,7 +20,8 @@ from churn_lab.registry import (
     registry_lock,
     served_now,
 )
-from .workspace import LabError, Workspace
+from .files import LabError
+from .workspace import Workspace
 
 # %% ../nbs/09_rollback.ipynb #0262cc70
 def stack_served(history: list[dict[str, Any]]) -> list[str]:  # the last one is in service

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from .evaluate import Split, choose_threshold, score, score_baselines, split_rows
 from .prepare_data import Contract, read_contract, read_processed
 from .registry import current_model, model_inputs, open_model, promote, register
-from .workspace import LabError, Workspace, file_sha256
+from .files import LabError, file_sha256
+from .workspace import Workspace
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,8 +9,10 @@ import pytest
 from conftest import snapshot
 
 from churn_lab.course import catch_up, check_parameters, choose_notebooks, find_notebooks, run
+from churn_lab.csv_files import read_csv
+from churn_lab.files import LabError
 from churn_lab.registry import current_model, read_metadata
-from churn_lab.workspace import LabError, Workspace, read_csv
+from churn_lab.workspace import Workspace
 
 
 def test_the_whole_lab_runs_into_a_report_that_needs_no_network(tmp_path):

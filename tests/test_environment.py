@@ -6,7 +6,8 @@ import socket
 import pytest
 
 from churn_lab.environment import check_folder, check_libraries, check_port, doctor, read_pins
-from churn_lab.workspace import LabError, Workspace
+from churn_lab.files import LabError
+from churn_lab.workspace import Workspace
 
 
 def test_a_sound_machine_has_nothing_to_mend(churn_lab, tmp_path):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from churn_lab.files import LabError
 from churn_lab.git_checks import STEPS, check_repository, choose_hints
 from churn_lab.git_state import gives_request_id, read_memory, read_setting
 from churn_lab.git_walk import (
@@ -24,7 +25,6 @@ from churn_lab.git_walk import (
     try_way,
 )
 from churn_lab.git_workflow import Git, git_environment, run_git
-from churn_lab.workspace import LabError
 
 
 @pytest.fixture(scope="module")

@@ -2,10 +2,10 @@
 
 import pytest
 
+from churn_lab.files import LabError
 from churn_lab.git_graph import Commit, draw_graphs, draw_trees, graph_text, layout_graph, read_graph, read_trees
 from churn_lab.git_walk import build_state
 from churn_lab.git_workflow import Git
-from churn_lab.workspace import LabError
 
 
 def commits(*lines):

@@ -5,11 +5,11 @@ import subprocess
 
 import pytest
 
+from churn_lab.files import LabError
 from churn_lab.git_checks import check_repository
 from churn_lab.git_state import GIVEN, Lab, read_memory
 from churn_lab.git_walk import WALK, build_state, do_actions, reset_in_place, reset_into, save_state, start_lab
 from churn_lab.git_workflow import Git, run_git
-from churn_lab.workspace import LabError
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,7 @@ import pytest
 
 from churn_lab.cli import main
 from churn_lab.drift_report import DriftWatch, post_result, render_report
+from churn_lab.files import LabError, write_json
 from churn_lab.generate_data import draw_customers, generate
 from churn_lab.log_lines import read_lines, simulate_predictions
 from churn_lab.log_window import CategoryCounts, LogReader, Window, find_logs, parse_since
@@ -38,7 +39,7 @@ from churn_lab.prepare_data import LAB_CONTRACT, Contract, Feature, prepare
 from churn_lab.registry import current_model, find_entry, promote, read_history
 from churn_lab.registry_repair import repair
 from churn_lab.train import Forest, describe_numbers, make_reference, train
-from churn_lab.workspace import LabError, Workspace, create_workspace, write_json
+from churn_lab.workspace import Workspace, create_workspace
 
 SHIFTED = dict(avg_session_minutes=lambda c: (c["avg_session_minutes"] + 7.5).round(1))
 

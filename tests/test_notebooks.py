@@ -12,8 +12,14 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-NOTEBOOKS = sorted((ROOT / "nbs").glob("*.ipynb"))
-MODULES = sorted(path for path in (ROOT / "churn_lab").glob("*.py") if path.name not in ("__init__.py", "cli.py"))
+FRONT_ROOMS = sorted((ROOT / "nbs").glob("*.ipynb"))
+MACHINE_ROOMS = sorted(path for path in (ROOT / "nbs" / "inside").rglob("*.ipynb") if "checkpoint" not in path.stem)
+NOTEBOOKS = [*FRONT_ROOMS, *MACHINE_ROOMS]
+MODULES = sorted(
+    path.relative_to(ROOT / "churn_lab")
+    for path in (ROOT / "churn_lab").rglob("*.py")
+    if path.name != "__init__.py" and not re.fullmatch(r"cli(_\w+)?\.py", path.name)
+)
 
 
 def cells(path) -> list[dict]:
@@ -41,11 +47,12 @@ def test_export_leaves_no_difference(tmp_path):
             shutil.copy(source, tmp_path / name)
     for path in MODULES:
         if path.name != "_modidx.py":
-            (tmp_path / "churn_lab" / path.name).unlink()
+            (tmp_path / "churn_lab" / path).unlink()
     export = shutil.which("nbdev-export", path=Path(sys.executable).parent)
     subprocess.run([export], cwd=tmp_path, check=True, capture_output=True, timeout=120)
     for path in MODULES:
-        assert (tmp_path / "churn_lab" / path.name).read_text("utf-8") == path.read_text("utf-8"), path.name
+        exported = (tmp_path / "churn_lab" / path).read_text("utf-8")
+        assert exported == (ROOT / "churn_lab" / path).read_text("utf-8"), path
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -62,7 +69,7 @@ def test_a_notebook_is_committed_as_executed_from_top_to_bottom(path):
 
 
 def test_every_step_is_a_page_with_a_promise_a_picture_and_something_to_remember():
-    steps = [path for path in NOTEBOOKS if path.stem != "index"]
+    steps = [path for path in FRONT_ROOMS if path.stem != "index"]
     for path in steps:
         text = "\n".join("".join(cell["source"]) for cell in cells(path) if cell["cell_type"] == "markdown")
         assert re.match(r"# Step \d+[a-z]? · ", text) and "\n> " in text and "## What to remember" in text, path.stem
@@ -70,6 +77,12 @@ def test_every_step_is_a_page_with_a_promise_a_picture_and_something_to_remember
     for path in steps:
         if path.stem.split("_")[0] in pictured:
             assert "image/" in outputs(path), path.stem
+
+
+def test_every_machine_room_answers_a_question_and_names_what_to_remember():
+    for path in MACHINE_ROOMS:
+        text = "\n".join("".join(cell["source"]) for cell in cells(path) if cell["cell_type"] == "markdown")
+        assert re.match(r"# (?!Step)", text) and "\n> " in text and "## What to remember" in text, path.stem
 
 
 def test_no_shell_lines_and_every_link_leads_somewhere():
@@ -82,13 +95,19 @@ def test_no_shell_lines_and_every_link_leads_somewhere():
                 assert (path.parent / link).is_file(), f"{path.stem}: {link}"
 
 
-def test_imports_never_run_in_a_circle():
-    graph = {}
-    for path in MODULES:
-        nodes = [n for n in ast.parse(path.read_text("utf-8")).body if isinstance(n, ast.ImportFrom)]
-        graph[path.stem] = {
-            (n.module or "").removeprefix("churn_lab.") for n in nodes if n.level or "churn_lab" in n.module
-        }
+def read_imports(path) -> set[str]:
+    """The modules of the package that a module imports at its top, by their paths: `files`, `git_lab/git`."""
+    package, found = (ROOT / "churn_lab" / path).parent.relative_to(ROOT / "churn_lab"), set()
+    for node in ast.parse((ROOT / "churn_lab" / path).read_text("utf-8")).body:
+        if isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").startswith("churn_lab")):
+            above = [*package.parts][: len(package.parts) - max(node.level - 1, 0)] if node.level else []
+            inside = (node.module or "").removeprefix("churn_lab").strip(".").split(".") if node.module else []
+            found.add("/".join([*above, *filter(None, inside)]))
+    return found
+
+
+def test_imports_point_down_and_never_run_in_a_circle():
+    graph = {path.with_suffix("").as_posix(): read_imports(path) for path in MODULES}
 
     def visit(name: str, above: tuple) -> None:
         assert name not in above, f"{' -> '.join(above)} -> {name}"
@@ -97,8 +116,9 @@ def test_imports_never_run_in_a_circle():
 
     for name in graph:
         visit(name, ())
-    assert not graph["workspace"] - {"churn_lab"} and "train" not in graph["registry"]
-    assert "cli" not in {other for others in graph.values() for other in others}
+    assert not graph["files"] and "train" not in graph["registry"]
+    assert graph["workspace"] <= {"files", "project_scripts"}
+    assert not [other for others in graph.values() for other in others if other.startswith("cli")]
 
 
 def test_outputs_come_out_again_in_order(tmp_path):

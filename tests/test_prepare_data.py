@@ -9,6 +9,8 @@ from conftest import snapshot
 from hypothesis import given
 from hypothesis import strategies as st
 
+from churn_lab.csv_files import read_csv, write_csv
+from churn_lab.files import LabError
 from churn_lab.generate_data import draw_customers
 from churn_lab.prepare_data import (
     LAB_CONTRACT,
@@ -25,7 +27,6 @@ from churn_lab.prepare_data import (
     soil,
     summarise_failures,
 )
-from churn_lab.workspace import LabError, read_csv, write_csv
 
 TEXT = st.one_of(
     st.text(max_size=12), st.sampled_from([" Premium", "na", "3.0", "-1", "1e3", "nan", "inf", "1_000", "٣"])

@@ -13,6 +13,7 @@ import time
 import pytest
 from conftest import SOAK, snapshot
 
+from churn_lab.files import LabError, json_text, read_json, write_json
 from churn_lab.generate_data import generate
 from churn_lab.prepare_data import prepare
 from churn_lab.registry import (
@@ -31,7 +32,7 @@ from churn_lab.registry import (
 from churn_lab.registry_repair import plan_repair, prune, repair
 from churn_lab.rollback import find_way_back, list_targets, rollback, served_before, stack_served
 from churn_lab.train import Forest, train
-from churn_lab.workspace import LabError, Workspace, create_workspace, json_text, read_json, write_json
+from churn_lab.workspace import Workspace, create_workspace
 
 SMALL = Forest(n_estimators=5)
 PROCESSES = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")

@@ -9,11 +9,11 @@ import sys
 import pytest
 from conftest import snapshot
 
+from churn_lab.files import LabError, write_json
 from churn_lab.registry import current_model, promote, read_history, read_metadata, registry_lock
 from churn_lab.registry_repair import prune
 from churn_lab.rollback import list_targets, rollback, served_before
 from churn_lab.train import Forest, train
-from churn_lab.workspace import LabError, write_json
 
 SMALL = Forest(n_estimators=5)
 

@@ -9,11 +9,11 @@ import pytest
 from conftest import snapshot
 
 from churn_lab.evaluate import split_rows
+from churn_lab.files import LabError
 from churn_lab.generate_data import draw_customers, generate
 from churn_lab.prepare_data import prepare, read_contract, read_processed
 from churn_lab.registry import current_model, load_pipeline, open_model, read_metadata
 from churn_lab.train import Forest, check_conversion, compare_f1, convert_to_onnx, pass_gate, train
-from churn_lab.workspace import LabError
 
 BASELINE = {"baseline": "always churn", "f1": 0.43}
 

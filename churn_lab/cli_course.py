@@ -1,0 +1,107 @@
+"""Commands for the course as a whole: init, doctor, run."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from churn_lab.cli_output import JsonOption, WorkspaceOption, show, show_json
+from churn_lab.files import LabError
+from churn_lab.workspace import Workspace, create_workspace, locate_workspace
+
+
+def init(
+    folder: Annotated[Path | None, typer.Argument(help="Where to make it.", show_default="my-lab")] = None,
+) -> None:
+    """Make the project of the lab, or add what is missing from it."""
+    try:
+        lab = locate_workspace(folder)
+    except LabError:  # neither in a project nor in the course: make one here
+        lab = Workspace("my-lab")
+    added = create_workspace(lab.root)
+    print(f"{lab.root}: " + (f"added {', '.join(added)}" if added else "nothing was missing"))
+
+
+def doctor(
+    workspace: WorkspaceOption = None,
+    port: Annotated[int, typer.Option(help="The port that the API will use.", min=1, max=65535)] = 8000,
+    as_json: JsonOption = False,
+) -> None:
+    """Check that this machine can run the lab; exit code 1 if something has to be mended."""
+    from churn_lab.environment import doctor as examine
+
+    rows = examine(locate_workspace(workspace), port)
+    if as_json:
+        show_json(rows)
+    else:
+        show([{**row, "ok": "yes" if row["ok"] else "NO"} for row in rows])
+    raise typer.Exit(0 if all(row["ok"] for row in rows) else 1)
+
+
+def run(
+    parameter: Annotated[list[str] | None, typer.Option("-p", help="name=value, for any notebook that has it.")] = None,
+    raw: Annotated[Path | None, typer.Option(help="Your own CSV in place of generated data.")] = None,
+    target: Annotated[str | None, typer.Option(help="Its column that says who left.")] = None,
+    positive: Annotated[str | None, typer.Option(help="The value there that means 'left'.")] = None,
+    identifier: Annotated[str | None, typer.Option("--id", help="Its column that names the customer.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="The number of a notebook, as 03; may be repeated.")] = None,
+    start: Annotated[str | None, typer.Option("--from", help="The number of the notebook to begin at.")] = None,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run the lab's notebooks without a screen and write a report."""
+    from churn_lab.course import run as run_course
+
+    parameters = {
+        name: str(value) for name, value in (("target", target), ("positive", positive), ("id", identifier)) if value
+    }
+    if raw:
+        parameters["raw"] = str(raw)
+    for text in parameter or []:
+        name, sign, value = text.partition("=")
+        if not sign:
+            raise LabError("a parameter as name=value", text, f"-p {name}=VALUE")
+        parameters[name] = value
+    with progress_bar() as on_cell:
+        result = run_course(workspace, parameters, only, start, on_cell=on_cell, on_wait=say_that_we_wait)
+    if as_json:
+        show_json(result)
+    else:
+        show([{"notebook": s["title"], "state": s["state"], "seconds": s["seconds"]} for s in result["steps"]])
+        if result["figures"]:
+            show([{"figure": name.replace("_", " "), "value": value} for name, value in result["figures"].items()])
+    if failure := result["failure"]:
+        cell = f", cell {failure['cell']}" if failure["cell"] else ""
+        print(f"{failure['notebook']}{cell}: {failure['error']}", file=sys.stderr)
+    if not as_json:
+        print(f"report: {result['report']}")
+    raise typer.Exit(0 if result["ok"] else 1)
+
+
+def say_that_we_wait() -> None:
+    """Another run is busy in the same project."""
+    print("another run is working in this project: waiting for it", file=sys.stderr)
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[Path, int, int], None]]:
+    """A bar on standard error with the notebook and cell that are running; nothing when that is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description:<24}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as progress:
+        tasks: dict[Path, Any] = {}
+
+        def on_cell(notebook: Path, cell: int, cells: int) -> None:
+            if notebook not in tasks:
+                for task in tasks.values():
+                    progress.update(task, completed=progress.tasks[task].total)
+                tasks[notebook] = progress.add_task(notebook.stem, total=cells)
+            progress.update(tasks[notebook], completed=cell)
+
+        yield on_cell

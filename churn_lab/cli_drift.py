@@ -1,0 +1,69 @@
+"""The command drift."""
+
+import gc
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from churn_lab.cli_output import JsonOption, WorkspaceOption, show, show_json
+from churn_lab.files import LabError
+from churn_lab.workspace import find_workspace
+
+
+def drift(
+    z_threshold: Annotated[float, typer.Option(help="How far a mean may stray, in standard errors.")] = 2.5,
+    last_n: Annotated[int, typer.Option(help="How many of the latest predictions to look at.")] = 200,
+    since: Annotated[
+        str | None, typer.Option(help="All from then on: 90m, 24h, 7d, or 2026-01-31T12:00 (UTC).")
+    ] = None,
+    all_lines: Annotated[bool, typer.Option("--all", help="All predictions in the logs.")] = False,
+    any_model: Annotated[bool, typer.Option("--any-model", help="Also predictions of models not in service.")] = False,
+    html: Annotated[Path | None, typer.Option(help="Write a page about it.")] = None,
+    webhook: Annotated[str | None, typer.Option(help="Post the result as JSON to this address.")] = None,
+    every: Annotated[
+        str | None, typer.Option(help="Repeat until stopped: 60s. Speaks when the verdict changes.")
+    ] = None,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare recent predictions with the training data (exit code 3: drift, 4: not enough data)."""
+    from churn_lab.drift_report import DriftWatch, parse_every, post_result, watch_drift, write_report
+    from churn_lab.log_window import parse_duration, parse_since
+    from churn_lab.monitor_drift import EXIT_CODES, check_drift, list_findings
+
+    def publish(result: Any) -> None:
+        try:
+            if html:
+                write_report(result, html)
+        except LabError as error:  # the verdict matters more
+            print(error, file=sys.stderr)
+        if webhook and (failure := post_result(result, webhook)):
+            print(f"the webhook was not reached: {failure}", file=sys.stderr)
+
+    if since and all_lines:
+        raise typer.BadParameter("choose one of --since and --all")
+    start = None if since is None else parse_since(since)
+    lab = find_workspace(workspace)
+    if every:
+        code, span = 0, parse_duration(since or "")
+        watch = DriftWatch(lab, z_threshold, last_n, None if span else start, span, all_lines, any_model)
+        try:
+            for result, line in watch_drift(watch, parse_every(every)):
+                code = EXIT_CODES[result.verdict] if result else 1  # first: who reads the line may stop us at once
+                print(json.dumps(result.to_dict(), ensure_ascii=False) if as_json and result else line, flush=True)
+                if result:
+                    publish(result)
+        except KeyboardInterrupt:
+            raise typer.Exit(code) from None
+    gc.disable()  # one check leaves little garbage, and each look for it goes through every object
+    result = check_drift(lab, z_threshold, last_n, start, all_lines, any_model)
+    if as_json:
+        show_json(result.to_dict())
+    else:
+        show(list_findings(result), f"{result.model_file}: {result.rows} predictions")
+        print(result.summary())
+    publish(result)
+    raise typer.Exit(EXIT_CODES[result.verdict])

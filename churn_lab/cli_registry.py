@@ -1,0 +1,140 @@
+"""Commands for the registry: list, show, history, repair, prune; and rollback."""
+
+import json
+import sys
+from typing import Annotated
+
+import typer
+
+from churn_lab.cli_output import JsonOption, WorkspaceOption, show, show_json
+from churn_lab.files import LabError
+from churn_lab.workspace import find_workspace
+
+
+def registry_list(
+    last: Annotated[int, typer.Option(help="How many of the newest to show; JSON has them all.", min=1)] = 50,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """The versions, oldest first."""
+    from churn_lab.registry import list_versions
+
+    rows = list_versions(find_workspace(workspace))
+    if as_json:
+        return show_json(rows)
+    if not rows:
+        return print("no versions yet. Next: churn-lab train")
+    if len(rows) > last:
+        print(f"{len(rows) - last} older versions: --last {len(rows)}")
+        rows = rows[-last:]
+    marks = {True: "yes", False: "no"}
+    show([{**row, "passed_gate": marks[row["passed_gate"]], "current": "*" if row["current"] else ""} for row in rows])
+
+
+def registry_show(
+    model: Annotated[
+        str | None, typer.Argument(help="A version number or a model's file name.", show_default="the one in service")
+    ] = None,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """What is known about one version."""
+    from churn_lab.registry import current_model, find_entry, resolve_version
+
+    lab = find_workspace(workspace)
+    entry = find_entry(lab, resolve_version(lab, model) or current_model(lab))
+    if as_json:
+        return show_json(entry)
+    entry["contract"] = ", ".join(feature["name"] for feature in entry["contract"]["features"])
+    show(
+        [
+            {"key": key, "value": json.dumps(value) if isinstance(value, dict | list) else value}
+            for key, value in entry.items()
+        ]
+    )
+
+
+def registry_history(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
+    """Who changed what, when and why, oldest first."""
+    from churn_lab.registry import read_history
+
+    events = read_history(find_workspace(workspace))
+    if as_json:
+        return show_json(events)
+    keys = ("ts", "action", "from", "to", "why", "user", "host")
+    rows = [
+        {**{key: event.get(key) for key in keys}, "commit": str(event.get("git_commit") or "")[:7]} for event in events
+    ]
+    show(rows) if rows else print("nothing has happened yet")
+
+
+def registry_repair(
+    yes: Annotated[bool, typer.Option("--yes", help="Do it without asking.")] = False,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make lost or damaged registry files again from models/, after showing what would be done."""
+    from churn_lab.registry_repair import plan_repair, repair
+
+    lab = find_workspace(workspace)
+    plan = plan_repair(lab)
+    if as_json:
+        show_json({"steps": plan.steps, "problems": plan.problems})
+    else:
+        print(*(plan.steps or ["nothing to repair"]), sep="\n")
+        for problem in plan.problems:
+            print(f"cannot be mended: {problem}", file=sys.stderr)
+    if plan.steps:
+        if not yes and not (sys.stdin.isatty() and typer.confirm("Do this?")):
+            raise LabError(
+                "your word for these repairs", "none, and nothing was changed", "churn-lab registry repair --yes"
+            )
+        repair(lab)
+
+
+def registry_prune(
+    keep: Annotated[int, typer.Option(help="How many of the newest versions keep their files.")],
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove old model files, never those in service or next to be rolled back to."""
+    from churn_lab.registry_repair import prune
+
+    removed = prune(find_workspace(workspace), keep)
+    show_json(removed) if as_json else print(*(removed or ["nothing to remove"]), sep="\n")
+
+
+def rollback(
+    to: Annotated[
+        str | None,
+        typer.Option(help="A version number or a model's file name.", show_default="the one that served before"),
+    ] = None,
+    list_only: Annotated[
+        bool, typer.Option("--list", help="Show where you can go back to, and change nothing.")
+    ] = False,
+    why: Annotated[str, typer.Option(help="Kept in the history.")] = "",
+    force: Annotated[bool, typer.Option("--force", help="Also restore a model that the gate refused.")] = False,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Put an earlier model back into service."""
+    from churn_lab.registry import resolve_version
+    from churn_lab.rollback import list_targets
+    from churn_lab.rollback import rollback as restore
+
+    lab = find_workspace(workspace)
+    if list_only:
+        rows = list_targets(lab)
+        if as_json:
+            return show_json(rows)
+        marks = {True: "yes", False: "no"}
+        rows = [
+            {**row, "passed_gate": marks[row["passed_gate"]], "current": "*" if row["current"] else ""} for row in rows
+        ]
+        return show(rows) if rows else print("no versions yet. Next: churn-lab train")
+    result = restore(lab, resolve_version(lab, to), why, force)
+    if as_json:
+        return show_json(result)
+    for name, reason in result["skipped"].items():
+        print(f"skipped {name}: {reason}", file=sys.stderr)
+    print(f"in service: {result['to']} (before: {result['from']})")

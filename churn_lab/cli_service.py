@@ -1,0 +1,58 @@
+"""Commands that answer: serve over HTTP, predict a file."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from churn_lab.cli_output import JsonOption, WorkspaceOption, show_json
+from churn_lab.workspace import find_workspace
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen at; 0 takes a free one.")] = 8000,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that answer.")] = 1,
+    no_auth: Annotated[
+        bool, typer.Option("--no-auth", help="Answer other machines without CHURN_LAB_API_KEY.")
+    ] = False,
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Serve the model in service over HTTP, with a page to try it."""
+    from churn_lab.api import serve as run_server
+
+    run_server(find_workspace(workspace), host, port, workers, no_auth)
+
+
+def predict(
+    csv: Annotated[Path, typer.Argument(help="A CSV with the model's columns.", metavar="CSV")],
+    out: Annotated[Path | None, typer.Option(help="Where the result goes.", show_default="CSV_predictions.csv")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads to use.", show_default="one a core")] = None,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Score each row of a CSV: its columns, and probability and prediction."""
+    from churn_lab.batch_scoring import score_csv
+
+    lab = find_workspace(workspace)
+    with byte_bar(csv.name) as report:
+        scored = score_csv(lab, csv, out, threads, report=report)
+    if as_json:
+        return show_json({"file": scored.path, **{k: getattr(scored, k) for k in ("rows", "called", "model_file")}})
+    print(f"{scored.path}: {scored.rows} rows, {scored.called} will probably leave, by {scored.model_file}")
+
+
+@contextmanager
+def byte_bar(name: str) -> Iterator[Callable[[int, float], None]]:
+    """A bar on standard error with the rows and the share of a file that are done; nothing when that is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as progress:
+        task = progress.add_task(name, total=1.0)
+        yield lambda rows, share: progress.update(task, completed=share, description=f"{name}: {rows:,} rows")
