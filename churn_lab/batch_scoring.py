@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
-from .answer_requests import LARGEST, make_field_check
+from .contract import LARGEST, make_field_check
 from .prepare_data import Feature
 from .registry import ServingModel, current_model, open_model
 from .files import LabError, name_os_errors

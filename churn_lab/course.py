@@ -212,7 +212,7 @@ def _data_figures(lab: Workspace) -> dict[str, Any]:
     from churn_lab.csv_files import read_csv
 
     if lab.processed.exists():
-        rejected = read_contract(lab).rejected
+        rejected = read_contract(lab).observed.rejected
         return {"rows": len(read_csv(lab.processed)) + rejected, "rejected": rejected}
     return {"rows": len(read_csv(lab.raw))} if lab.raw.exists() else {}
 
