@@ -26,7 +26,8 @@ from pydantic_core import PydanticCustomError
 from typing_extensions import NotRequired, TypedDict
 
 from .prepare_data import Contract, Feature, clean_value
-from .registry import ServingModel, current_model, open_model
+from .registry_history import current_model
+from .serving_model import ServingModel, open_model
 from .files import LabError
 from .workspace import Workspace
 

@@ -148,7 +148,7 @@ def predict_one(service: Service, body: bytes) -> bytes:  # JSON in, JSON out
     request_id = values.pop("request_id", None)
     if request_id is None:
         request_id = service.new_request_id()
-    answer = answerer.judge(values, request_id, answerer.model.probability_of(values))
+    answer = answerer.judge(values, request_id, answerer.model.predict_proba_one(values))
     answer["latency_ms"] = round((time.perf_counter() - started) * 1000, 3)
     ts = service.clock()
     write_log(service, to_json(answer | {"features": values, "ts": ts}) + b"\n", ts)
@@ -161,7 +161,7 @@ def predict_rows(service: Service, body: bytes) -> bytes:  # JSON in, JSON out
     answerer = take_answerer(service)
     rows = answerer.check_rows.validator.validate_json(body)["rows"]
     ids = [service.new_request_id() if (given := row.pop("request_id", None)) is None else given for row in rows]
-    answers = list(map(answerer.judge, rows, ids, answerer.model.probabilities_of(rows)))
+    answers = list(map(answerer.judge, rows, ids, answerer.model.predict_proba_rows(rows)))
     latency, ts = round((time.perf_counter() - started) * 1000, 3), service.clock()
     lines = [to_json(a | {"latency_ms": latency, "features": row, "ts": ts}) for a, row in zip(answers, rows)]
     write_log(service, b"\n".join(lines) + b"\n", ts)
@@ -221,7 +221,7 @@ _SHOWN = (
 def describe_model(service: Service) -> dict[str, Any]:
     "What is known about the model in service."
     service.watch.refresh()
-    entry = take_answerer(service).model.entry
+    entry = take_answerer(service).model.card
     return {"model_version": entry["model_file"], **{key: entry[key] for key in _SHOWN if key in entry}}
 
 # %% ../nbs/07_api.ipynb #711176f0
@@ -273,7 +273,7 @@ def _add_pages(app: ChurnAPI) -> None:
     @app.get("/", include_in_schema=False)
     def page(request: Request) -> HTMLResponse:
         current = app.service.watch.current
-        page = render_page(app.service.lab, current and current.model, locked=bool(app.service.guard.api_key))
+        page = render_page(current and current.model, locked=bool(app.service.guard.api_key))
         return HTMLResponse(page, headers=PAGE_HEADERS)
 
     @app.get("/docs", include_in_schema=False)

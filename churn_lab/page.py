@@ -12,9 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .prepare_data import Feature
-from .registry import ServingModel
-from .files import LabError, read_json
-from .workspace import Workspace
+from .serving_model import ServingModel
 
 # %% ../nbs/07c_page.ipynb #dad2b707
 def ordinary_values(
@@ -38,11 +36,11 @@ def find_example(
     rounds: int = 2,
 ) -> dict[str, Any]:
     "An ordinary customer of whom the model is as sure as it gets, by coordinate ascent from its probe row."
-    best = dict(model.entry["probe"]["features"])
+    best = dict(model.card["probe"]["features"])
     for _ in range(rounds):
         for feature in model.contract.features:
             tried = [best, *({**best, feature.name: v} for v in ordinary_values(feature, reference.get(feature.name, {})))]
-            probability = model.probabilities_of(tried)
+            probability = model.predict_proba_rows(tried)
             best = max(zip(tried, probability), key=lambda pair: sign * pair[1])[0]
     return best
 
@@ -77,20 +75,16 @@ def _page_template():
 
 
 @lru_cache(maxsize=4)
-def _find_examples(lab: Workspace, model: ServingModel) -> dict[str, dict[str, Any]]:
-    try:
-        reference = read_json(lab.train_stats, "").get(model.name, {}).get("features", {})
-    except LabError:  # the page can do without
-        reference = {}
+def _find_examples(model: ServingModel) -> dict[str, dict[str, Any]]:
+    reference = model.card["reference"].get("features", {})
     return {name: find_example(model, reference, sign) for name, sign in (("a safe customer", -1), ("a risky one", 1))}
 
 # %% ../nbs/07c_page.ipynb #209d3630
 def render_page(
-    lab: Workspace,
     model: ServingModel | None,  # in service
     locked: bool = False,  # whether a key is needed; then figures are not shown without it
 ) -> str:
     "The page `/`: what this service is, the model in service, and a form to try it."
-    examples = _find_examples(lab, model) if model else {}
-    figures = model.entry if model and not locked else None
+    examples = _find_examples(model) if model else {}
+    figures = model.card if model and not locked else None
     return _page_template().render(model=model, figures=figures, examples=examples, locked=locked)

@@ -9,8 +9,11 @@ import uvicorn
 from conftest import wait_until
 
 from churn_lab.api import create_app
+from churn_lab.model_cards import read_metadata
 from churn_lab.page import find_example
-from churn_lab.registry import current_model, open_model, promote, read_metadata
+from churn_lab.registry import promote
+from churn_lab.registry_history import current_model
+from churn_lab.serving_model import open_model
 
 CHROMIUM = "/usr/bin/chromium"
 OPTIONS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
@@ -72,7 +75,7 @@ def test_an_example_is_filled_in_and_answered_with_the_keyboard_alone(browser, s
     page.wait_for_selector("#answer:not([hidden])")
     assert page.inner_text("#verdict") == "will probably leave"
     reference = json.loads(lab.train_stats.read_text())[model.name]["features"]
-    probability = model.probability_of(find_example(model, reference, 1))
+    probability = model.predict_proba_one(find_example(model, reference, 1))
     assert abs(float(page.inner_text("#probability").split()[0]) - 100 * probability) <= 0.5
     assert page.inner_text("#spoken").startswith(page.inner_text("#probability"))
     assert page.evaluate("document.documentElement.scrollWidth") <= width
