@@ -27,13 +27,16 @@ from joblib import Parallel, delayed
 from pydantic_core import to_json
 from rivals import rival_python
 
+from churn_lab.check_rows import clean_rows, type_columns
+from churn_lab.contract import Contract
 from churn_lab.generate_data import draw_customers, generate
 from churn_lab.log_window import Window
 from churn_lab.monitor_drift import DriftResult, judge_window
-from churn_lab.prepare_data import Contract, clean_rows, prepare, read_processed, type_columns
+from churn_lab.prepare_data import prepare, read_processed
+from churn_lab.reference import make_reference
 from churn_lab.registry_history import current_model
 from churn_lab.serving_model import ServingModel, open_model
-from churn_lab.train import make_reference, train
+from churn_lab.train import train
 from churn_lab.workspace import Workspace, create_workspace
 
 SIZES = (50, 100, 200, 1_000, 10_000, 100_000)

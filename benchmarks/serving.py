@@ -29,8 +29,8 @@ from rivals import rival_python
 from churn_lab.answer_requests import PredictionLog
 from churn_lab.api import Service, create_app, predict_one, take_answerer
 from churn_lab.generate_data import draw_customers, generate
-from churn_lab.prepare_data import prepare
 from churn_lab.model_cards import model_path
+from churn_lab.prepare_data import prepare
 from churn_lab.registry_history import current_model
 from churn_lab.serving_model import load_pipeline
 from churn_lab.train import train

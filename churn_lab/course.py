@@ -209,11 +209,11 @@ def read_figures(
 
 # %% ../nbs/11_headless_runs.ipynb #d01760a0
 def _data_figures(lab: Workspace) -> dict[str, Any]:
-    from churn_lab.prepare_data import read_contract
+    from churn_lab.contract import read_contract
     from churn_lab.csv_files import read_csv
 
     if lab.processed.exists():
-        rejected = read_contract(lab).rejected
+        rejected = read_contract(lab).observed.rejected
         return {"rows": len(read_csv(lab.processed)) + rejected, "rejected": rejected}
     return {"rows": len(read_csv(lab.raw))} if lab.raw.exists() else {}
 

@@ -156,7 +156,8 @@ def evaluate(
     model_file: str | None = None,  # which version; default: the one in service
 ) -> dict[str, Any]:  # `model_file threshold rows metrics baselines`
     "Score a registered model on the held-out rows of the prepared data, beside the baselines."
-    from churn_lab.prepare_data import read_contract, read_processed
+    from churn_lab.contract import read_contract
+    from churn_lab.prepare_data import read_processed
     from churn_lab.registry_history import current_model
     from churn_lab.serving_model import open_model
 

@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from .prepare_data import Feature
+from .contract import Feature
 from .serving_model import ServingModel
 
 # %% ../nbs/07c_page.ipynb #dad2b707

@@ -15,7 +15,7 @@ import onnxruntime
 
 from .files import LabError
 from .model_cards import model_path, read_card, read_checked
-from .prepare_data import Contract, Feature
+from .contract import Contract, Feature
 from .registry_history import current_model
 from .workspace import Workspace
 

@@ -12,10 +12,11 @@ import pytest
 from conftest import wait_until
 from fastapi.testclient import TestClient
 
-from churn_lab.answer_requests import make_field_check, write_whole
+from churn_lab.answer_requests import write_whole
 from churn_lab.api import MAX_BODY, create_app
+from churn_lab.contract import clean_value, make_field_check
 from churn_lab.model_cards import find_entry, read_metadata
-from churn_lab.prepare_data import LAB_CONTRACT, clean_value, prepare
+from churn_lab.prepare_data import LAB_CONTRACT, prepare
 from churn_lab.registry import promote
 from churn_lab.registry_history import current_model
 from churn_lab.serving_model import load_pipeline

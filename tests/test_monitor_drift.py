@@ -37,10 +37,11 @@ from churn_lab.monitor_drift import (
     tolerated_false_alarms,
 )
 from churn_lab.prepare_data import LAB_CONTRACT, Contract, Feature, prepare
+from churn_lab.reference import describe_numbers, make_reference
 from churn_lab.registry import promote
 from churn_lab.registry_history import current_model, read_history
 from churn_lab.registry_repair import repair
-from churn_lab.train import Forest, describe_numbers, make_reference, train
+from churn_lab.train import Forest, train
 from churn_lab.workspace import Workspace, create_workspace
 
 SHIFTED = dict(avg_session_minutes=lambda c: (c["avg_session_minutes"] + 7.5).round(1))
