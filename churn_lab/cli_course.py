@@ -30,10 +30,15 @@ def doctor(
     port: Annotated[int, typer.Option(help="The port that the API will use.", min=1, max=65535)] = 8000,
     as_json: JsonOption = False,
 ) -> None:
-    """Check that this machine can run the lab; exit code 1 if something has to be mended."""
+    """Check this machine and your project; exit code 1 if something has to be mended."""
     from churn_lab.environment import doctor as examine
+    from churn_lab.registry_repair import check_service
 
-    rows = examine(locate_workspace(workspace), port)
+    try:
+        lab = locate_workspace(workspace)
+    except LabError:  # before the first project
+        lab = Workspace("my-lab")
+    rows = [*examine(lab, port), *check_service(lab)]
     if as_json:
         show_json(rows)
     else:

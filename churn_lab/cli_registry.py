@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from churn_lab.cli_output import JsonOption, WorkspaceOption, show, show_json
-from churn_lab.files import LabError
 from churn_lab.workspace import find_workspace
 
 
@@ -39,7 +38,9 @@ def registry_show(
     as_json: JsonOption = False,
 ) -> None:
     """What is known about one version."""
-    from churn_lab.registry import current_model, find_entry, resolve_version
+    from churn_lab.model_cards import find_entry
+    from churn_lab.registry import resolve_version
+    from churn_lab.registry_history import current_model
 
     lab = find_workspace(workspace)
     entry = find_entry(lab, resolve_version(lab, model) or current_model(lab))
@@ -56,7 +57,7 @@ def registry_show(
 
 def registry_history(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
     """Who changed what, when and why, oldest first."""
-    from churn_lab.registry import read_history
+    from churn_lab.registry_history import read_history
 
     events = read_history(find_workspace(workspace))
     if as_json:
@@ -68,28 +69,20 @@ def registry_history(workspace: WorkspaceOption = None, as_json: JsonOption = Fa
     show(rows) if rows else print("nothing has happened yet")
 
 
-def registry_repair(
-    yes: Annotated[bool, typer.Option("--yes", help="Do it without asking.")] = False,
-    workspace: WorkspaceOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Make lost or damaged registry files again from models/, after showing what would be done."""
-    from churn_lab.registry_repair import plan_repair, repair
+def registry_repair(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
+    """Make lists, cards and pointer again from what vouches for them; exit code 1 if something cannot be mended."""
+    from churn_lab.registry_repair import repair
 
     lab = find_workspace(workspace)
-    plan = plan_repair(lab)
+    found = repair(lab)
     if as_json:
-        show_json({"steps": plan.steps, "problems": plan.problems})
+        show_json(found)
     else:
-        print(*(plan.steps or ["nothing to repair"]), sep="\n")
-        for problem in plan.problems:
+        nothing = "nothing was mended" if found["problems"] else "nothing to repair"
+        print(f"{lab.root}:", *(found["done"] or [nothing]), sep="\n  ")
+        for problem in found["problems"]:
             print(f"cannot be mended: {problem}", file=sys.stderr)
-    if plan.steps:
-        if not yes and not (sys.stdin.isatty() and typer.confirm("Do this?")):
-            raise LabError(
-                "your word for these repairs", "none, and nothing was changed", "churn-lab registry repair --yes"
-            )
-        repair(lab)
+    raise typer.Exit(1 if found["problems"] else 0)
 
 
 def registry_prune(

@@ -190,7 +190,8 @@ def read_figures(
     settings: dict[str, Any] | None = None,  # `z_threshold` and `last_n` of the drift check
 ) -> dict[str, Any]:  # only what the project has got to
     "A project's figures: rows, metrics, gate, current model, drift, rollback."
-    from churn_lab.registry import current_model, find_entry, read_history
+    from churn_lab.model_cards import find_entry
+    from churn_lab.registry_history import current_model, read_history
 
     figures: dict[str, Any] = _data_figures(lab)
     if not lab.current_model.exists():
@@ -208,7 +209,7 @@ def read_figures(
 
 # %% ../nbs/11_headless_runs.ipynb #d01760a0
 def _data_figures(lab: Workspace) -> dict[str, Any]:
-    from churn_lab.prepare_data import read_contract
+    from churn_lab.contract import read_contract
     from churn_lab.csv_files import read_csv
 
     if lab.processed.exists():

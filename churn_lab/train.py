@@ -16,7 +16,9 @@ from .evaluate import Split, choose_threshold, score, score_baselines, split_row
 from .contract import Contract, read_contract
 from .prepare_data import read_processed
 from .reference import make_reference
-from .registry import current_model, model_inputs, open_model, promote, register
+from .registry import promote, register
+from .registry_history import current_model
+from .serving_model import model_inputs, open_model
 from .files import LabError, file_sha256
 from .workspace import Workspace
 
@@ -134,9 +136,9 @@ def _compare_with_champion(lab: Workspace, contract: Contract, test: "pd.DataFra
     if same[0] != same[1]:
         return {"champion": champion.name, "why": "the model in service has another contract"}
     truth = test[contract.target].to_numpy()
-    theirs = champion.probability(test) >= champion.threshold
+    theirs = champion.predict_proba(test) >= champion.threshold
     difference, low, high = compare_f1(truth, said, theirs)
-    f1 = score(truth, champion.probability(test), champion.threshold)["f1"]
+    f1 = score(truth, champion.predict_proba(test), champion.threshold)["f1"]
     return {"champion": champion.name, "champion_f1": f1, "difference": difference, "interval": [low, high]}
 
 # %% ../nbs/05b_train.ipynb #100fd22e

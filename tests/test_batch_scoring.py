@@ -16,7 +16,8 @@ from churn_lab.contract import make_field_check
 from churn_lab.files import LabError
 from churn_lab.generate_data import draw_customers
 from churn_lab.prepare_data import LAB_CONTRACT
-from churn_lab.registry import current_model, load_pipeline
+from churn_lab.registry_history import current_model
+from churn_lab.serving_model import load_pipeline
 
 
 @pytest.fixture

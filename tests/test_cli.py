@@ -7,7 +7,8 @@ import sys
 import pytest
 from conftest import snapshot
 
-from churn_lab.registry import current_model, read_metadata
+from churn_lab.model_cards import read_metadata
+from churn_lab.registry_history import current_model
 
 HEAVY = ("pandas", "sklearn", "matplotlib", "onnxruntime", "polars", "scipy", "fastapi")
 
@@ -68,15 +69,16 @@ def test_a_pointer_into_the_dark_is_named_with_the_way_out(churn_lab, lab, conte
 @pytest.mark.parametrize(
     ("file", "command"),
     [
-        ("registry/metadata.json", ["registry", "list"]),
-        ("registry/metadata.json", ["train", "--n-estimators", "5"]),
-        ("registry/train_stats.json", ["train", "--n-estimators", "5"]),
-        ("registry/train_stats.json", ["drift"]),
+        ("{card}", ["registry", "list"]),
+        ("{card}", ["train", "--n-estimators", "5"]),
+        ("{card}", ["drift"]),
+        ("{card}", ["evaluate"]),
         ("data/contract.json", ["train"]),
     ],
 )
 @pytest.mark.parametrize("content", ["", "{]", '{"a": [1,'])
 def test_a_damaged_file_is_named_and_nothing_is_built_on_it(churn_lab, lab, file, command, content):
+    file = file.format(card=f"models/{current_model(lab)[:-7]}.json")
     (lab.root / file).write_text(content)
     log = lab.logs / "predictions-2026-01-01.jsonl"
     log.write_text(json.dumps({"model_version": current_model(lab), "features": {}, "ts": 1.0}) + "\n")

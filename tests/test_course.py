@@ -11,7 +11,8 @@ from conftest import snapshot
 from churn_lab.course import catch_up, check_parameters, choose_notebooks, find_notebooks, run
 from churn_lab.csv_files import read_csv
 from churn_lab.files import LabError
-from churn_lab.registry import current_model, read_metadata
+from churn_lab.model_cards import read_metadata
+from churn_lab.registry_history import current_model
 from churn_lab.workspace import Workspace
 
 
