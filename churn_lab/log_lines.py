@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .prepare_data import Contract
+from .contract import Contract
 from .registry_history import current_model
 from .serving_model import open_model
 from .workspace import Workspace

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from .log_lines import log_schema, read_lines
-from .prepare_data import Contract, Feature, clean_value
+from .contract import Contract, Feature, clean_value
 from .files import LabError
 from .workspace import Workspace
 

@@ -20,7 +20,7 @@ from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 from .log_window import LogReader, Window, merge
-from .prepare_data import Contract
+from .contract import Contract
 from .model_cards import read_card
 from .registry_history import current_model
 from .files import LabError
