@@ -82,6 +82,12 @@ class Feature(BaseModel):
         "The largest size of a number: the model computes in float32, and whole numbers have to stay whole."
         return 2.0**53 if self.kind == "integer" else LARGEST
 
+    @property
+    def bounds(self) -> list[str]:
+        "The hard bounds in words."
+        pairs = (("at least", self.minimum), ("at most", self.maximum))
+        return [f"{word} {bound:g}" for word, bound in pairs if bound is not None]
+
     @cached_property
     def spelling(self) -> dict[str, str]:
         "How each known category is written: by itself, and by its folded text."

@@ -120,42 +120,28 @@ class CsvFile:
         "How it was read, where that is not the usual way."
         return "" if self.delimiter == "," else f"{self.path.name} was read with {_MARKS[self.delimiter]} between the cells"
 
-    def portions(
+    def rows(
         self,
-        size: int = 20_000,  # rows of a portion
         uneven: list[tuple[int, str]] | None = None,  # takes `(line, what is wrong)`; None: such a row is an error
-    ) -> Iterator["pd.DataFrame"]:  # every cell as text; the index is the line in which a row begins
-        "The rows in portions. Rows of another length than the header's are refused or collected."
+    ) -> Iterator[tuple[int, list[str]]]:  # the line in which a row begins, and its cells
+        "The rows. Those of another length than the header are refused or collected."
         with _open_text(self.path) as file:
             rows = csv.reader(file, delimiter=self.delimiter)
-            cells, lines, line, end = [], [], 0, 0
+            width, line, end = len(self.columns), 0, 0
             try:
                 while not next(rows):  # the header
                     pass
                 line = end = rows.line_num
                 for row in rows:
                     line, end = end + 1, rows.line_num
-                    if len(row) == len(self.columns):
-                        cells += row  # one flat list: a list of lists would keep the garbage collector busy
-                        lines.append(line)
+                    if len(row) == width:
+                        yield line, row
                     elif len(row) > 1 or "".join(row).strip():
                         self._note_uneven(line, len(row), uneven)
-                    if len(lines) == size:
-                        yield self._table(cells, lines)
-                        cells, lines = [], []
             except csv.Error:
                 self._refuse_quote(end + 1, f"no second one in {csv.field_size_limit():,} characters")
-            if end > line and _never_closed(self.path, self.delimiter, line):
-                self._refuse_quote(line, "the file ends before it is closed")
-            if lines:
-                yield self._table(cells, lines)
-
-    def _table(self, cells: list[str], lines: list[int]) -> "pd.DataFrame":
-        import numpy as np
-        import pandas as pd
-
-        table = np.array(cells, object).reshape(len(lines), len(self.columns))
-        return pd.DataFrame(table, lines, self.columns, dtype=object)
+        if end > line and _never_closed(self.path, self.delimiter, line):
+            self._refuse_quote(line, "the file ends before it is closed")
 
     def _note_uneven(self, line: int, cells: int, uneven: list[tuple[int, str]] | None) -> None:
         found = f"{cells} cells in place of {len(self.columns)}"
@@ -167,6 +153,15 @@ class CsvFile:
     def _refuse_quote(self, line: int, why: str) -> None:
         expected = f"a second quote to each quote in {self.path.name}"
         raise LabError(expected, f"one that opens in line {line} ({why})", "close it, or write it twice inside a cell")
+
+    def portions(self, size: int = 20_000) -> Iterator["pd.DataFrame"]:
+        "The rows as tables of text, so many at a time; only for a file whose `rows` are even."
+        import pandas as pd
+
+        options = {"sep": self.delimiter, "header": 0, "names": self.columns, "index_col": False}
+        reader = pd.read_csv(self.path, dtype=object, keep_default_na=False, chunksize=size, encoding="utf-8-sig", **options)
+        with reader:
+            yield from reader
 
 # %% ../nbs/inside/csv_files.ipynb #c5f0000c
 def open_csv(
@@ -208,10 +203,9 @@ def read_csv(
     import pandas as pd
 
     file = open_csv(path, next_step)
-    portions = list(file.portions())
-    if not portions:
+    if not sum(1 for _ in file.rows()):
         raise LabError(f"rows in {file.path.name}", "a header and no rows", "check how the file was exported")
-    return pd.concat(portions, ignore_index=True)
+    return pd.concat(file.portions(), ignore_index=True)
 
 # %% ../nbs/inside/csv_files.ipynb #1f69eabc
 def as_csv(frame: "pd.DataFrame") -> str:

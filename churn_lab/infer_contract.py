@@ -144,7 +144,7 @@ def _infer_feature(name: str, counts: pd.Series, mark: str, choices: Choices, fi
         return "no name and no value" if name.startswith("Unnamed: ") else Feature(name=name, kind="category")
     if len(present) == 1 and "" not in counts.index and name not in choices.keep:
         return f"{present.index[0][:40]!r} in every row: nothing to learn"
-    some = filled.index[:: max(1, len(filled) // 500)]  # enough to know how a column is written
+    some = filled.iloc[:: max(1, len(filled) // 500)].to_dict()  # enough to know how a column is written
     if dates := fitting_dates(some):
         if len(dates) > 1 and name not in choices.keep:
             return "dates of which day and month cannot be told apart: write them as 2024-05-31"
@@ -208,14 +208,11 @@ def infer_contract(
     classes: tuple[str, str] | None = None,  # of `infer_target`, if all rows were counted
 ) -> Contract:
     "A contract from the values in a file."
-    for option, column in (("--target", target), ("--id", identifier)):
-        if column and column not in rows:
-            raise LabError(f"a column {column!r}", ", ".join(rows.columns), f"{option} with one of these")
     choices.check(rows.columns)
     counts = {name: _trim(rows[name]) for name in rows}
     yes, no = classes or infer_target(counts[target], target, positive)
     others = [name for name in rows if name not in (target, identifier, *choices.drop)]
-    mark = find_decimal_mark((list(counts[name].index[:200]) for name in others), delimiter)
+    mark = find_decimal_mark((counts[name].drop("", errors="ignore").head(200).to_dict() for name in others), delimiter)
     inferred = {name: _infer_feature(name, counts[name], mark, choices, file) for name in others if name not in _RESERVED}
     left_out = {name: _how_to_keep(name, reason) for name, reason in inferred.items() if isinstance(reason, str)}
     left_out |= {name: "--drop" for name in rows if name in choices.drop}

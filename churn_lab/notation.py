@@ -7,7 +7,7 @@ __all__ = ['FITTING', 'fitting_notations', 'choose_notation', 'find_decimal_mark
 
 # %% ../nbs/inside/notation.ipynb #40700003
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 
 from .contract import Notation
@@ -18,22 +18,23 @@ _SIGNS = ("%", "€", "$", "£", "¥", "EUR", "USD", "GBP", "CHF", "JPY", "kr", 
 _STYLES = [(".", ""), (".", ","), (".", "'"), (".", " "), (",", ""), (",", "."), (",", "'"), (",", " ")]
 
 
-def _find_sign(texts: list[str]) -> str:
+def _find_sign(counts: Mapping[str, int]) -> str:
     for sign in _SIGNS:
-        carrying = sum(text.startswith(sign) or text.endswith(sign) or text.startswith(f"-{sign}") for text in texts)
-        if carrying > len(texts) / 2:
+        edges = (sign, f"-{sign}")
+        carrying = sum(rows for text, rows in counts.items() if text.startswith(edges) or text.endswith(sign))
+        if carrying > sum(counts.values()) / 2:
             return sign
     return ""
 
 
-def fitting_notations(texts: Iterable[str]) -> list[Notation]:  # distinct trimmed values, none of them missing
+def fitting_notations(
+    counts: Mapping[str, int],  # trimmed value, none of them missing -> rows
+) -> list[Notation]:
     "The notations in which nearly all values are numbers, the usual one first."
-    texts = list(texts)
-    sign = _find_sign(texts)
-    fitting = []
+    enough, sign, fitting = FITTING * sum(counts.values()), _find_sign(counts), []
     for decimal, grouping in _STYLES:
         notation = Notation(decimal=decimal, grouping=grouping, sign=sign)
-        if texts and sum(notation.read(text) is not None for text in texts) >= FITTING * len(texts):
+        if counts and sum(rows for text, rows in counts.items() if notation.read(text) is not None) >= enough:
             fitting.append(notation)
     return fitting
 
@@ -65,15 +66,19 @@ def choose_notation(
     return grouped, len(marked) == len(bare) or not hint
 
 # %% ../nbs/inside/notation.ipynb #4070000a
-def find_decimal_mark(columns: Iterable[Iterable[str]], delimiter: str) -> str:
+def find_decimal_mark(
+    columns: Iterable[Mapping[str, int]],  # of each column, trimmed value -> rows
+    delimiter: str,  # what separates the cells of the file
+) -> str:
     "The decimal mark of a file: of its columns in which it can only be one; \"\": they do not say."
     if delimiter == ",":
         return "."
     marks = set()
-    for texts in columns:
-        fitting = fitting_notations(texts)
-        if fitting and any(re.search(r"[.,]", text) for text in texts):
-            marks |= {notation.decimal for notation in fitting[:1] if not choose_notation(fitting, texts, "")[1]}
+    for counts in columns:
+        fitting = fitting_notations(counts)
+        notation, guess = choose_notation(fitting, counts, "")
+        if notation and not guess and any(re.search(r"[.,]", text) for text in counts):
+            marks.add(notation.decimal)
     return marks.pop() if len(marks) == 1 else ""
 
 # %% ../nbs/inside/notation.ipynb #4070000c
@@ -93,18 +98,19 @@ def read_dates(texts: Iterable[str], date_format: str) -> list[date]:
     return found
 
 
-def fitting_dates(texts: Iterable[str]) -> list[Notation]:  # distinct trimmed values, none of them missing
+def fitting_dates(
+    counts: Mapping[str, int],  # trimmed value, none of them missing -> rows
+) -> list[Notation]:
     "The ways in which nearly all values are dates; two of them: day and month may be swapped."
-    texts = list(texts)
-    if not texts or not all(_DATE_LIKE.fullmatch(text) for text in texts[:1]):
+    texts = [text for text in counts if _DATE_LIKE.fullmatch(text)]
+    enough, fitting = FITTING * sum(counts.values()), []
+    if not texts or sum(counts[text] for text in texts) < enough:
         return []
-    if sum(bool(_DATE_LIKE.fullmatch(text)) for text in texts) < FITTING * len(texts):
-        return []
-    fitting = []
     for date_format in (day + time for day in _DAYS for time in _TIMES):
-        if len(read_dates(texts[:20], date_format)) < 0.5 * len(texts[:20]):
+        dates = {text: read_dates([text], date_format) for text in texts[:20]}
+        if sum(map(bool, dates.values())) < len(dates) / 2:
             continue
-        dates = read_dates(texts, date_format)
-        if len(dates) >= FITTING * len(texts):
-            fitting.append(Notation(date_format=date_format, newest=max(dates)))
+        dates = {text: found[0] for text in texts if (found := read_dates([text], date_format))}
+        if sum(counts[text] for text in dates) >= enough:
+            fitting.append(Notation(date_format=date_format, newest=max(dates.values())))
     return fitting

@@ -10,7 +10,6 @@ __all__ = ['LAB_CONTRACT', 'corrupt', 'QualityError', 'Limits', 'find_problems',
 import gzip
 import os
 import shutil
-from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,12 +19,12 @@ import pandas as pd
 
 from .check_rows import clean_rows
 from .contract import Contract, Feature, fold_text, read_contract
-from .csv_files import open_csv
+from .csv_files import CsvFile, open_csv
 from .files import LabError, file_sha256, name_os_errors, write_together
 from .find_leaks import judge_leaks, measure_features
 from .generate_data import as_label, keep_own_raw
 from .infer_contract import Choices, bound_feature, infer_contract, infer_target
-from .prepare_rows import Survey, Tally, adapt_features, judge_rows, load_rows, portions, take_survey, translate_rows
+from .prepare_rows import Survey, Tally, adapt_features, judge_rows, load_rows, take_survey, translate_rows
 from .workspace import Workspace
 
 if TYPE_CHECKING:
@@ -171,10 +170,10 @@ class Prepared:
         return self.contract.observed.rejected
 
 # %% ../nbs/04_prepare_data.ipynb #04ad0006
-def _make_contract(plan: Plan, survey: Survey, delimiter: str, file: str) -> Contract:
+def _make_contract(plan: Plan, survey: Survey, file: CsvFile) -> Contract:
     classes = infer_target(survey.target, plan.target, plan.positive)
     contract = plan.declared or infer_contract(
-        survey.sample, plan.target, plan.positive, plan.identifier, plan.choices, delimiter, file, classes
+        survey.sample, plan.target, plan.positive, plan.identifier, plan.choices, file.delimiter, file.path.name, classes
     )
     grouped = survey.customers is not None and survey.customers < survey.rows
     settings = {"limits": asdict(plan.limits), "choices": asdict(plan.choices)}
@@ -188,35 +187,34 @@ def _find_leaks(contract: Contract, survey: Survey, features: list[Feature], all
     return judge_leaks(measure_features(clean_rows(survey.sample, features), target, customer), allowed)
 
 # %% ../nbs/04_prepare_data.ipynb #04ad0009
-def _is_assumed(feature: Feature, choices: Choices) -> bool:
-    bounded = feature.minimum is not None or feature.maximum is not None
-    return bounded and feature.name not in {*choices.minimum, *choices.maximum}
-
-
-def _describe_bound(feature: Feature, tally: Tally) -> dict[str, Any]:
-    low, high = feature.minimum, feature.maximum
-    words = [f"at least {low:g}"] * (low is not None) + [f"at most {high:g}"] * (high is not None)
-    return {"column": feature.name, "rule": ", ".join(words), "rows": tally.cost(feature)}
+def _find_assumed(plan: Plan, contract: Contract) -> list[str]:
+    "Features with bounds that nobody gave."
+    given = {*plan.choices.minimum, *plan.choices.maximum}
+    return [] if plan.declared else [f.name for f in contract.features if f.bounds and f.name not in given]
 
 # %% ../nbs/04_prepare_data.ipynb #710e65ee
 def judge_file(
-    rows: Callable[[], Iterable[pd.DataFrame]],  # called for each look at the file: all its rows, in portions
+    file: CsvFile,
     plan: Plan,
-    path: Path | None = None,  # where the good rows go, if anywhere
-    delimiter: str = ",",  # what separates the cells of the file
-    file: str = "the file",  # its name, for advice
+    path: Path,  # where the good rows go
 ) -> Prepared:
     "Look at a file, make its contract, judge its rows; `QualityError` if it is unfit as a whole."
-    survey = take_survey(rows(), plan.target, plan.identifier)
+    for option, column in (("--target", plan.target), ("--id", plan.identifier)):
+        if column and column not in file.columns:
+            raise LabError(f"a column {column!r}", ", ".join(file.columns), f"{option} with one of these")
+    survey = take_survey(file, plan.target, plan.identifier)
     if survey.rows < 2:
-        raise LabError(f"many rows in {file}", "one" if survey.rows else "none", "check how the file was exported")
-    contract = _make_contract(plan, survey, delimiter, file)
-    features = adapt_features(contract.features, survey.sample, delimiter)
+        raise LabError(f"many rows in {file.path.name}", "one" if survey.rows else "none", "check how the file was exported")
+    contract = _make_contract(plan, survey, file)
+    features = adapt_features(contract.features, survey.sample, file.delimiter)
     refused, warned = _find_leaks(contract, survey, features, plan.choices.allow)
-    assumed = [] if plan.declared else [f.name for f in contract.features if _is_assumed(f, plan.choices)]
     if not plan.declared:
         features = [feature.model_copy(update={"nullable": True}) for feature in features]
-    tally = judge_rows(rows, contract, features, assumed, path)
+    assumed = _find_assumed(plan, contract)
+    tally = judge_rows(file, contract, features, path, assumed)
+    if tally.rows != survey.rows:
+        found = f"{survey.rows} rows in one reading and {tally.rows} in another: a quote that closes nothing"
+        raise LabError(f"quotes in pairs in {file.path.name}", found, "write a quote inside a cell twice")
     if problems := refused + find_problems(tally, survey, plan.limits):
         raise QualityError(problems)
     failures = sorted(tally.broken.values(), key=lambda rule: (rule["column"], rule["rule"]))
@@ -225,7 +223,9 @@ def judge_file(
         raise LabError("rows of both classes that keep the contract", f"{tally.kept} rows left: {worst}", "mend the file")
     contract = tally.observe(plan.declared is None)
     contract.observed.warnings = warned
-    contract.observed.assumed = [_describe_bound(f, tally) for f in tally.contract.features if f.name in assumed and _is_assumed(f, plan.choices)]
+    contract.observed.assumed = [
+        {"column": f.name, "rule": ", ".join(f.bounds), "rows": tally.cost(f)} for f in contract.features if f.name in assumed and f.bounds
+    ]
     return Prepared(contract, {name: count / tally.rows for name, count in tally.missing.items()}, failures)
 
 # %% ../nbs/04_prepare_data.ipynb #5d598a93
@@ -245,7 +245,7 @@ def prepare(
     new, copy = (lab.data / f".{name}.{os.getpid()}.new" for name in ("processed.csv", "raw.csv"))
     try:
         with name_os_errors(lab.processed):
-            prepared = judge_file(lambda: portions(file), plan, new, file.delimiter, source.name)
+            prepared = judge_file(file, plan, new)
         prepared.contract.observed.processed_sha256 = file_sha256(new)
         files = {lab.processed: new, lab.contract: prepared.contract.model_dump_json(indent=2) + "\n"}
         notes = [file.described] if file.described else []

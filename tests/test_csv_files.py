@@ -106,9 +106,8 @@ def test_a_stray_quote_does_not_make_reading_slow(tmp_path):
     assert durations[1] < 40 * durations[0], "ten times the rows take ten times as long, not a hundred times"
 
 
-def test_portions_know_the_lines_of_their_rows_and_collect_what_is_uneven(tmp_path):
+def test_rows_know_their_lines_and_uneven_ones_can_be_collected(tmp_path):
     path, uneven = tmp_path / "customers.csv", []
     path.write_text('a,b\n1,2\n\n3\n"x\ny",4\n5,6,7\n8,9\n')
-    portions = list(open_csv(path).portions(size=2, uneven=uneven))
-    assert [portion.index.tolist() for portion in portions] == [[2, 5], [8]]
+    assert [line for line, _ in open_csv(path).rows(uneven)] == [2, 5, 8]
     assert uneven == [(4, "1 cells in place of 2"), (7, "3 cells in place of 2")]
