@@ -1,5 +1,6 @@
 """Commands for the data and the model: generate, prepare, train, evaluate."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -150,6 +151,7 @@ def train(
     min_samples_leaf: Annotated[int, typer.Option(help="Least rows in a leaf.", min=1)] = 10,
     max_features: Annotated[str, typer.Option(help="Features tried at a split: sqrt, log2, or a share.")] = "sqrt",
     class_weight: Annotated[str | None, typer.Option(help="balanced, balanced_subsample, or none.")] = None,
+    sample: Annotated[int | None, typer.Option(help="Learn from so many rows only.", min=100)] = None,
     why: Annotated[str, typer.Option(help="Kept in the history.")] = "",
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
@@ -165,11 +167,18 @@ def train(
     weight = None if class_weight == "none" else class_weight
     forest = Forest(n_estimators, max_depth, min_samples_leaf, tried, weight)
     with working("training"):
-        entry = train_model(find_workspace(workspace), gate_f1, seed, tolerance, forest, why)
+        lab = find_workspace(workspace)
+        entry = train_model(
+            lab, gate_f1, seed, tolerance, forest, why, sample, on_wait=lambda text: print(text, file=sys.stderr)
+        )
     if as_json:
         show_json(entry)
     else:
-        show([{**check, "passed": "yes" if check["passed"] else "NO"} for check in entry["gate"]], "The gate")
+        show([_describe_check(**check) for check in entry["gate"]], "The gate")
+        if entry["split_by"]:
+            print(f"held-out rows: all rows of one {entry['split_by']} are on the same side")
+        for warning in entry["warnings"]:
+            print(f"warning: {warning}")
         comparison = entry["comparison"]
         if "difference" in comparison:
             low, high = comparison["interval"]
@@ -181,6 +190,11 @@ def train(
         state = "in service" if entry["passed_gate"] else "refused: the model in service has not changed"
         print(f"{entry['model_file']}: F1 {entry['metrics']['f1']}, ROC AUC {entry['metrics']['roc_auc']}, {state}")
     raise typer.Exit(0 if entry["passed_gate"] else 5)
+
+
+def _describe_check(check: str, value: float, limit: float, passed: bool, warning: str = "") -> dict[str, Any]:
+    answer = "WARNING" if warning else "yes" if passed else "NO"
+    return {"check": check, "value": value, "limit": limit, "passed": answer}
 
 
 def evaluate(
@@ -201,5 +215,10 @@ def evaluate(
         return show_json(result)
     metrics = {name: value for name, value in result["metrics"].items() if name != "per_class"}
     lazy = [{"model": row.pop("baseline"), **row} for row in result["baselines"]]
+    print(result["meaning"])
     show([{"model": result["model_file"], **metrics}, *lazy], f"On {result['rows']} held-out rows")
+    if result["split_by"]:
+        print(f"all rows of one {result['split_by']} are on the same side of the split")
+    for warning in result["warnings"]:
+        print(f"warning: {warning}")
     show([{"class": side, **figures} for side, figures in result["metrics"]["per_class"].items()], "By class")

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from .check_rows import clean_rows, find_failures, summarise_failures
-from .contract import Contract, Feature, Notation, Observed, fold_text
+from .contract import Contract, Feature, Notation, Observed, clean_value, fold_text
 from .csv_files import CsvFile
 from .infer_contract import COSTLY
 from .notation import find_decimal_mark
@@ -212,12 +212,15 @@ def translate_rows(
     written: Contract,
     reader: Contract,  # of a model; `written.compare(reader)` finds nothing against it
 ) -> pd.DataFrame:
-    "The rows as a model understands them: its own value means left, days count from its own date."
+    "The rows as a model understands them: its own value means left, its own spellings, days from its own date."
     rows = rows.copy()
     if fold_text(reader.positive) != fold_text(written.positive):
         rows[written.target] = 1 - rows[written.target]
     newest = {f.name: f.notation.newest for f in written.features if f.notation and f.notation.newest}
     for feature in reader.features:
-        if feature.name in newest:
+        if feature.kind == "category":
+            spelled = {text: clean_value(feature, text) or "" for text in rows[feature.name].unique()}
+            rows[feature.name] = rows[feature.name].map(spelled).astype(object)
+        elif feature.name in newest:
             rows[feature.name] += (feature.notation.newest - newest[feature.name]).days
     return rows
