@@ -22,11 +22,11 @@ from importlib.metadata import version
 from pathlib import Path
 
 import psutil
+from churn_lab.answer_requests import PredictionLog
 from http_load import Load, measure, post
 from pydantic_core import to_json
 from rivals import rival_python
 
-from churn_lab.answer_requests import PredictionLog
 from churn_lab.api import Service, create_app, predict_one, take_answerer
 from churn_lab.generate_data import draw_customers, generate
 from churn_lab.model_cards import model_path

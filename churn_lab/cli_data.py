@@ -131,9 +131,14 @@ def _print_prepared(prepared: "Prepared") -> None:
     show(columns, f"Contract of a row (target: {contract.target})")
     for name, reason in contract.left_out.items():
         print(f"left out: {name}: {reason}")
+    free = {}
     for bound in observed.assumed:
-        cost = f"it turns {bound['rows']} rows away" if bound["rows"] else "it turns no row away"
-        print(f"assumed: {bound['column']} is {bound['rule']}; {cost} (another one: --min, --max)")
+        if bound["rows"]:
+            print(f"assumed: {bound['column']} is {bound['rule']}; it turns {bound['rows']} rows away (--min, --max)")
+        else:
+            free.setdefault(bound["rule"], []).append(bound["column"])
+    for rule, columns in free.items():
+        print(f"assumed: {rule} for {', '.join(columns)}; no row is turned away (--min, --max)")
     if contract.grouped:
         print(f"{contract.identifier} repeats: all rows of one stay on the same side of the split")
     for warning in observed.warnings:

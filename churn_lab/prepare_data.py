@@ -21,7 +21,7 @@ from .check_rows import clean_rows
 from .contract import Contract, Feature, fold_text, read_contract
 from .csv_files import CsvFile, open_csv
 from .files import LabError, file_sha256, name_os_errors, write_together
-from .find_leaks import judge_leaks, measure_features
+from .find_leaks import judge_leaks, measure_features, warn_of_presence
 from .generate_data import as_label, keep_own_raw
 from .infer_contract import Choices, bound_feature, infer_contract, infer_target
 from .prepare_rows import Survey, Tally, adapt_features, judge_rows, load_rows, take_survey, translate_rows
@@ -180,11 +180,15 @@ def _make_contract(plan: Plan, survey: Survey, file: CsvFile) -> Contract:
     return contract.model_copy(update={"grouped": grouped, "settings": settings})
 
 
-def _find_leaks(contract: Contract, survey: Survey, features: list[Feature], allowed: tuple[str, ...]):
+def _find_leaks(
+    contract: Contract, survey: Survey, features: list[Feature], allowed: tuple[str, ...]
+) -> tuple[list[str], list[str]]:
+    "Reasons to refuse the file, and warnings."
     positive = fold_text(contract.positive)
     target = survey.sample[contract.target].map(fold_text).eq(positive).astype(int)
     customer = survey.sample[contract.identifier] if contract.grouped else None
-    return judge_leaks(measure_features(clean_rows(survey.sample, features), target, customer), allowed)
+    refused, warned = judge_leaks(measure_features(clean_rows(survey.sample, features), target, customer), allowed)
+    return refused, warned + warn_of_presence(survey.sample[list(contract.left_out)], target, customer)
 
 # %% ../nbs/04_prepare_data.ipynb #04ad0009
 def _find_assumed(plan: Plan, contract: Contract) -> list[str]:
