@@ -145,7 +145,7 @@ def _infer_feature(name: str, counts: pd.Series, mark: str, choices: Choices, fi
         return "no name and no value" if name.startswith("Unnamed: ") else Feature(name=name, kind="category")
     if len(present) == 1 and "" not in counts.index and name not in choices.keep:
         return f"{present.index[0][:40]!r} in every row: nothing to learn"
-    some = filled.iloc[:: max(1, len(filled) // 500)].to_dict()  # enough to know how a column is written
+    some = filled.iloc[:: max(1, len(filled) // 5000)].to_dict()  # enough to know how a column is written
     if look_like_dates(some):
         dates = fitting_dates(some)
         if len(dates) != 1 and name not in choices.keep:

@@ -16,6 +16,7 @@ from .contract import Notation
 # %% ../nbs/inside/notation.ipynb #40700005
 FITTING = 0.95  # the least share of values that a notation has to explain
 _SIGNS = ("%", "€", "$", "£", "¥", "EUR", "USD", "GBP", "CHF", "JPY", "kr", "zł")
+_ONE_GROUP = re.compile(r"[+-]?[1-9]\d{0,2}[.,]\d{3}", re.ASCII)
 _STYLES = [(".", ""), (".", ","), (".", "'"), (".", " "), (",", ""), (",", "."), (",", "'"), (",", " ")]
 
 
@@ -31,18 +32,18 @@ def _find_sign(counts: Mapping[str, int]) -> str:
 def fitting_notations(
     counts: Mapping[str, int],  # trimmed value, none of them missing -> rows
 ) -> list[Notation]:
-    "The notations in which nearly all values are numbers, the usual one first."
-    enough, sign, fitting = FITTING * sum(counts.values()), _find_sign(counts), []
+    "The notations in which nearly all values are numbers, the best one first, the usual one among equals."
+    total, sign, fitting = sum(counts.values()), _find_sign(counts), []
     for decimal, grouping in _STYLES:
         notation = Notation(decimal=decimal, grouping=grouping, sign=sign)
-        if counts and sum(rows for text, rows in counts.items() if notation.read(text) is not None) >= enough:
-            fitting.append(notation)
-    return fitting
+        rows = sum(rows for text, rows in counts.items() if notation.read(text) is not None)
+        if counts and rows >= FITTING * total:
+            fitting.append((rows, notation))
+        if rows == total and not any(_ONE_GROUP.search(text) for text in counts):
+            break  # every value, and in one way only
+    return [notation for _, notation in sorted(fitting, key=lambda pair: -pair[0])]
 
 # %% ../nbs/inside/notation.ipynb #40700008
-_ONE_GROUP = re.compile(r"[+-]?[1-9]\d{0,2}[.,]\d{3}", re.ASCII)
-
-
 def choose_notation(
     fitting: list[Notation],  # of `fitting_notations`
     texts: Iterable[str],

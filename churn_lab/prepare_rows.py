@@ -25,7 +25,7 @@ from .infer_contract import COSTLY
 from .notation import find_decimal_mark
 
 # %% ../nbs/inside/prepare_rows.ipynb #9e0a0006
-SAMPLED_CELLS = 600_000  # at least so many cells are looked at closely, if the file has them
+SAMPLED_CELLS = 300_000  # at least so many cells are looked at closely, if the file has them
 PORTION_CELLS = 800_000  # are judged at a time
 
 
