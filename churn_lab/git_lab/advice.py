@@ -40,7 +40,7 @@ def holder(lab: Lab, oid: str) -> str:
     names.sort(key=lambda name: (name != lab.here, not name.startswith("refs/heads/")))
     return names[0] if names else ""
 
-# %% ../../nbs/inside/git_lab/advice.ipynb #b8eaefb9
+# %% ../../nbs/inside/git_lab/advice.ipynb #deaa6bba
 def list_uncommitted(lab: "Lab") -> list[str]:
     "The tracked files with changes that no commit has; an unborn branch has none."
     options = ("--porcelain", "-z", "--no-renames", "--untracked-files=no", "--ignore-submodules=all")
@@ -48,18 +48,18 @@ def list_uncommitted(lab: "Lab") -> list[str]:
     return [entry[3:] for entry in out.split("\0") if entry]
 
 
-_NEEDS_CLEAN = re.compile(r"git (merge|rebase|revert|cherry-pick|switch (?!-c)|reset --hard|stash apply|stash pop)")
+_NEEDS_CLEAN = re.compile(r"git (merge|rebase|revert|cherry-pick|switch (?!-c)|reset --hard) ")
 
 
 def warn_of_edits(lab: Lab, next_step: str) -> str:
-    "The advice, after a word about what is not committed, if one of its commands could meet it."
+    "The advice, and before it what puts edits aside, if one of its commands could meet them."
     if not _NEEDS_CLEAN.search(next_step) or next_step.startswith(("git add", "git commit")):
         return next_step
     edited = list_uncommitted(lab)
     if not edited:
         return next_step
     others = f" and {len(edited) - 1} more" if len(edited) > 1 else ""
-    return f"first commit what is not committed, or git stash it ({edited[0]}{others}); then {next_step}"
+    return f"git stash, as {edited[0]}{others} is not committed (git stash pop has it back later); then {next_step}"
 
 # %% ../../nbs/inside/git_lab/advice.ipynb #01e42575
 _PENDING = {  # what Git leaves in its folder while it waits for you

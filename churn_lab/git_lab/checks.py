@@ -128,7 +128,7 @@ def made_on_branch(lab: Lab, commit: Commit) -> bool | None:
 def _same_settings(lab: Lab, one: str, two: str) -> bool:
     return all(lab.setting(one, name) == lab.setting(two, name) for name in ("gate_f1", "last_n"))
 
-# %% ../../nbs/inside/git_lab/checks.ipynb #11d42a4c
+# %% ../../nbs/inside/git_lab/checks.ipynb #91738ba1
 _UNTOLD = "a commit on {}, with no reflog here that says where it was made, as in a clone"
 _WHERE = "check the repository in which it was made; a merge commit or the branch itself would show it here, too"
 
@@ -154,7 +154,8 @@ def check_branch(lab: Lab) -> str:
         start = f"git switch -c {new_branch(lab, 'feature/api-request-id')}; " if on_main else ""
         raise LabError(expected, "the change, not committed", f"{start}git add src/api.py; git commit -m 'Give every request an id'")
     if branches:
-        next_step = f"{go_to(lab, branches[0]) if on_main else ''}import uuid4 from uuid, return uuid4().hex there, and commit"
+        start = go_to(lab, branches[0]) if on_main else ""
+        next_step = f"{start}in src/api.py: from uuid import uuid4, and return uuid4().hex in new_request_id; git add src/api.py; git commit"
         raise LabError(expected, "a branch whose new_request_id does not return a new uuid's hex", next_step)
     raise LabError(expected, "no other branch", f"git switch -c {new_branch(lab, 'feature/api-request-id')}")
 
@@ -266,13 +267,14 @@ def check_conflict(lab: Lab) -> str:
         raise LabError(expected, f"the merge with gate_f1 = {now}", next_step)
     raise LabError(expected, *_why_no_conflict(lab, now))
 
-# %% ../../nbs/inside/git_lab/checks.ipynb #f10c0fa4
+# %% ../../nbs/inside/git_lab/checks.ipynb #204623a5
 def _why_no_conflict(lab: Lab, now: float | None) -> tuple[str, str]:
     "What is there instead of the merge, and what to do."
     main = lab.main_name
     if any(stage != "0" and path == FILES["train"] for stage, _, path in lab.staged):
         return "the conflict, still open", "put gate_f1 = 0.60, delete the markers; git add src/train.py; git commit"
-    having = {lab.setting(oid, "gate_f1"): git_name(name) for name, oid in lab.others.items()} | {now: main}
+    open_ends = {name: oid for name, oid in lab.others.items() if oid not in lab.reach(lab.main)}
+    having = {lab.setting(oid, "gate_f1"): git_name(name) for name, oid in open_ends.items()} | {now: main}
     names = {value: having[value] for value in (0.5, 0.62) if value in having}
     if len(names) == 2:
         one, two = sorted(names.values(), key=lambda name: name != main)

@@ -48,7 +48,7 @@ STEPS = {
         "git switch {main}; git merge, with the name of the branch of step 4 (git branch lists them)")),
 }
 
-# %% ../../nbs/inside/git_lab/steps.ipynb #cd6868cc
+# %% ../../nbs/inside/git_lab/steps.ipynb #86716336
 STEPS |= {
     6: Step("Settle a conflict", check_conflict, (
         "A conflict needs two commits that change one line differently, on two branches that parted before.",
@@ -67,7 +67,7 @@ STEPS |= {
         "Commit the line # BAD CHANGE in src/api.py, then let Git make the opposite commit.",
         "git revert --no-edit, with the id of the bad commit (git log --oneline shows it)")),
     10: Step("Rebase", check_rebase, (
-        "A rebase needs a branch and a main branch that both have a commit since they parted.",
+        "A rebase needs a branch and {main}, each with a commit since they parted.",
         "Stand on the branch and name the one that it should follow.",
         "git switch to the branch that changes last_n; git rebase {main}")),
 }

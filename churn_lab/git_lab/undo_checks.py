@@ -96,14 +96,15 @@ def read_reset(lab: Lab) -> tuple[str, str] | None:
         kind = "hard"
     return (kind, f"move {len(log)} from {left}") if kind else None
 
-# %% ../../nbs/inside/git_lab/undo_checks.ipynb #d930e169
+# %% ../../nbs/inside/git_lab/undo_checks.ipynb #dd492406
 def name_reset(lab: Lab, kind: str) -> str:
     "The commands that commit the trial file, if that is not the last commit, and take it back."
     if not lab.head:
         return "git commit, then churn-lab git check 2"
     head, blobs = lab.commits[lab.head], lab.files[TRIAL]
     if len(head.parents) == 1 and head.oid in blobs and blobs[head.oid] != blobs.get(head.parents[0]):
-        return f"git reset --{kind} {head.parents[0][:7]}"
+        back = f" (back: git reset --keep {head.oid[:7]})" if kind == "hard" else ""
+        return f"git reset --{kind} {head.parents[0][:7]}{back}"
     write = "" if lab.on_disk(TRIAL) is not None and head.oid not in blobs else f"write a line into {TRIAL}; "
     return f"{write}git add {TRIAL}; git commit -m 'Try a reset'; git reset --{kind} {head.oid[:7]}"
 
@@ -242,7 +243,7 @@ def _lost_commits(lab: Lab, commit: Commit, tip: str, copies: list[Commit]) -> t
     gone = [one for one in gone if len(one.parents) == 1 and (one.authored, one.message) not in there]
     return lost[-1], [one.oid[:7] for one in sorted(gone, key=lambda one: one.committed)]
 
-# %% ../../nbs/inside/git_lab/undo_checks.ipynb #2435794d
+# %% ../../nbs/inside/git_lab/undo_checks.ipynb #bce0eb40
 def _rebase_problem(lab: Lab, commit: Commit, tip: str, straight: set[str], copies: list[Commit]) -> tuple[str, str] | None:
     "Why a branch is not a rebased one, and what to do; None if it is."
     main, branch = lab.main_name, short_name(holder(lab, commit.oid))
@@ -255,7 +256,7 @@ def _rebase_problem(lab: Lab, commit: Commit, tip: str, straight: set[str], copi
     if commit.oid in lab.reach(lab.main) and not joined:
         return "the branch joined by a merge commit: the history is not one line", again
     if not joined and commit.oid not in straight:
-        return "a merge on the branch: the history is not one line", rebase
+        return "a merge on the branch: the history is not one line", rebase.replace("(", "(without the merge; ")
     if not joined and lab.main not in lab.reach(tip):
         return f"a branch that starts at an older commit of {main}", rebase
     if not _was_moved(lab, commit, copies):
