@@ -17,13 +17,12 @@ from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
-from jinja2 import Environment, PackageLoader
-
 from .drift_findings import DriftResult, cut, describe_finding, sort_answers
 from .files import LabError, write_atomic
+from .html_templates import render_template
 from .monitor_drift import check_arguments, check_drift
 from .prediction_log import find_logs, parse_duration
-from .registry import current_model
+from .registry_history import current_model
 from .workspace import Workspace
 
 # %% ../nbs/inside/drift_report.ipynb #77c9b0c9
@@ -139,9 +138,9 @@ def _card(result: DriftResult, row: dict[str, Any]) -> dict[str, Any]:
 # %% ../nbs/inside/drift_report.ipynb #1f81b363
 def render_report(result: DriftResult) -> str:
     "One HTML page about a check, complete in itself."
-    environment = Environment(loader=PackageLoader("churn_lab"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     rows = [*result.features, *([result.prediction] if result.prediction else [])]
-    return environment.get_template("drift.html").render(
+    return render_template(
+        "drift.html",
         result=result,
         cards=[_card(result, row) for row in rows],
         steps=suggest_next(result),

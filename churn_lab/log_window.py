@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LARGEST_NUMBER', 'MOST_NEW', 'open_log', 'Names', 'LogWindow', 'sum_up', 'read_window', 'read_last']
 
-# %% ../nbs/inside/log_window.ipynb #f9febe9f
+# %% ../nbs/inside/log_window.ipynb #9416f3c1
 import math
 import re
 import tempfile
@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
+from .contract import Contract, Feature, clean_value
 from .files import LabError
 from .prediction_log import find_logs, read_backwards
-from .prepare_data import Contract, Feature, clean_value
 from .workspace import Workspace
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def _lines(model_file: str | None, last_n: int | None = None) -> str:
     counted = f"SELECT *, count_if(ours) OVER (ORDER BY place DESC) AS left_from_here FROM ({placed})"
     return f"SELECT * FROM ({counted}) WHERE left_from_here <= {last_n}"
 
-# %% ../nbs/inside/log_window.ipynb #1a11d925
+# %% ../nbs/inside/log_window.ipynb #9f83311e
 @dataclass(frozen=True)
 class LogWindow:
     "A stretch of the log, added up, and what was passed over."
@@ -167,26 +167,25 @@ class LogWindow:
 
 def sum_up(
     db: duckdb.DuckDBPyConnection,  # of `open_log`
-    entry: dict[str, Any],  # of `metadata.json`: the model's file name, contract and threshold
-    reference: dict[str, Any],  # the shape of the data that the model learned from
+    card: dict[str, Any],  # the model's file name, contract, threshold and reference
     any_model: bool = False,  # also lines of other models
     last_n: int | None = None,  # only the last so many
     since: float | None = None,  # only those that are not older; seconds since 1970
 ) -> LogWindow:
     "One query: the window of a log, in the form of the reference."
-    contract = Contract.model_validate(entry["contract"])
+    contract, reference = Contract.model_validate(card["contract"]), card["reference"]
     recent = "ours" if since is None else f"ours AND ts >= {_double(since)}"
     values = {"p": _number("probability"), "t": "ts"}
     values |= {f"c{place}": column for place, column in enumerate(_columns(contract.features))}
     picked = ", ".join(f"CASE WHEN {recent} THEN {column} END AS {name}" for name, column in values.items())
     asked = ["count_if(damaged)", "count_if(NOT damaged AND NOT ours)", "count_if(ours)", "count_if(recent)"]
-    asked += [f"count_if(p >= {_double(entry['threshold'])})", "min(t)", "max(t)"]
+    asked += [f"count_if(p >= {_double(card['threshold'])})", "min(t)", "max(t)"]
     asked += _sum_number("p", reference["prediction"])
     names = {feature.name: Names(feature) for feature in contract.features if feature.kind == "category"}
     for place, feature in enumerate(contract.features):
         column, seen = f"c{place}", reference["features"][feature.name]
         asked += _sum_category(db, column, names[feature.name], seen) if feature.name in names else _sum_number(column, seen)
-    lines = _lines(None if any_model else entry["model_file"], last_n)
+    lines = _lines(None if any_model else card["model_file"], last_n)
     query = f"SELECT {', '.join(asked)} FROM (SELECT damaged, ours, {recent} AS recent, {picked} FROM ({lines}))"
     try:
         (answers,) = db.execute(query).fetchall()
@@ -240,37 +239,36 @@ def _open_end(
         yield db, left_out
         db.close()
 
-# %% ../nbs/inside/log_window.ipynb #f4c19cf1
+# %% ../nbs/inside/log_window.ipynb #994f0f6c
 def read_window(
     lab: Workspace,
-    entry: dict[str, Any],  # of `metadata.json`
-    reference: dict[str, Any],  # the shape of the data that the model learned from
+    card: dict[str, Any],  # of the model
     any_model: bool = False,  # also lines of other models
     last_n: int | None = None,  # the last so many
     since: float | None = None,  # or those that are not older; seconds since 1970
 ) -> LogWindow:
     "A stretch of a project's log, added up: all of it, the latest lines, or all from a moment on."
     paths = find_logs(lab, since)
-    features = Contract.model_validate(entry["contract"]).features
+    features = Contract.model_validate(card["contract"]).features
     files = tuple(path.name for path in paths)
     if last_n is None and paths:
-        return replace(sum_up(open_log(paths, features), entry, reference, any_model, since=since), files=files)
-    model_file = None if any_model else entry["model_file"]
+        return replace(sum_up(open_log(paths, features), card, any_model, since=since), files=files)
+    model_file = None if any_model else card["model_file"]
     with _open_end(paths, features, model_file, last_n or 1) as (db, left_out):  # also where there is no log at all
-        window = sum_up(db, entry, reference, any_model, last_n)
+        window = sum_up(db, card, any_model, last_n)
     others, damaged = window.other_models + left_out["others"], window.damaged + left_out["damaged"]
     return replace(window, files=files, other_models=others, damaged=damaged)
 
 
 def read_last(
     lab: Workspace,
-    entry: dict[str, Any],  # of `metadata.json`
+    card: dict[str, Any],  # of the model
     last_n: int,
     any_model: bool = False,  # also lines of other models
 ) -> "pd.DataFrame":  # `model_version probability ts` and one column a feature, oldest first
     "The latest lines as a table."
-    features = Contract.model_validate(entry["contract"]).features
-    model_file = None if any_model else entry["model_file"]
+    features = Contract.model_validate(card["contract"]).features
+    model_file = None if any_model else card["model_file"]
     columns = ", ".join(f"{column} AS {_name(f.name)}" for f, column in zip(features, _columns(features)))
     with _open_end(find_logs(lab), features, model_file, last_n) as (db, _):
         lines = _lines(model_file, last_n)

@@ -6,7 +6,7 @@
 __all__ = ['LARGEST_BLOCK', 'format_line', 'LogError', 'write_whole', 'find_logs', 'parse_duration', 'parse_since',
            'PredictionLog', 'read_backwards', 'simulate_predictions']
 
-# %% ../nbs/inside/prediction_log.ipynb #63d84452
+# %% ../nbs/inside/prediction_log.ipynb #a0a1eb7a
 import gzip
 import os
 import re
@@ -22,7 +22,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from pydantic_core import to_json
 
 from .files import LabError
-from .registry import current_model, open_model
+from .predictor import Predictor, make_response
+from .registry_history import current_model
+from .serving_model import open_model
 from .workspace import Workspace
 
 if TYPE_CHECKING:
@@ -187,7 +189,7 @@ def read_backwards(path: Path) -> Iterator[bytes]:
             yield block[cut:] if block.endswith(b"\n") else block[cut:] + b"\n"
             end = start + cut
 
-# %% ../nbs/inside/prediction_log.ipynb #f76c3da9
+# %% ../nbs/inside/prediction_log.ipynb #97c7648d
 def simulate_predictions(
     lab: Workspace,
     customers: "pd.DataFrame",  # columns as in the model's contract; None or NaN: missing
@@ -196,14 +198,14 @@ def simulate_predictions(
 ) -> Path:  # the log of the last line
     "Answer each customer with the model in service and log it as the service does."
     model = open_model(lab, current_model(lab))
+    predictor = Predictor(model)
     known = customers[model.contract.names].astype(object)
-    known = known.where(known.notna(), None)
+    known = known.where(known.notna() & (known != ""), None)
     days: dict[str, list[bytes]] = {}
-    for number, (features, probability) in enumerate(zip(known.to_dict("records"), model.probability(known).tolist())):
-        answer = {"request_id": f"simulated-{number}", "model_version": model.name}
-        answer |= {"prediction": int(probability >= model.threshold), "probability": probability, "latency_ms": 0.0}
+    for number, (features, probability) in enumerate(zip(known.to_dict("records"), model.predict_proba(known).tolist())):
+        answer = make_response(predictor, features, f"simulated-{number}", probability)
         ts = start + number * seconds
-        days.setdefault(_day_name(ts), []).append(format_line(answer, features, ts))
+        days.setdefault(_day_name(ts), []).append(format_line(answer | {"latency_ms": 0.0}, features, ts))
     log = PredictionLog(lab)
     for day, lines in days.items():
         log.append(b"".join(lines), datetime.fromisoformat(f"{day}T00:00:00+00:00").timestamp())

@@ -3,10 +3,11 @@
 import numpy as np
 import pandas as pd
 
+from churn_lab.contract import Contract
 from churn_lab.drift_findings import judge_window
 from churn_lab.generate_data import draw_customers
-from churn_lab.prepare_data import LAB_CONTRACT, Contract
-from churn_lab.train import make_reference
+from churn_lab.prepare_data import LAB_CONTRACT
+from churn_lab.reference import make_reference
 
 SHIFTED = dict(avg_session_minutes=lambda c: (c["avg_session_minutes"] + 7.5).round(1))
 

@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 from drift_samples import describe_window, draw_pair
 
+from churn_lab.contract import Contract, Feature
 from churn_lab.drift_findings import judge_window, measure_effects, summarise_feature
 from churn_lab.drift_report import render_report
 from churn_lab.drift_statistics import compare_feature, holm_adjust
-from churn_lab.prepare_data import Contract, Feature
-from churn_lab.train import make_reference
+from churn_lab.reference import make_reference
 
 SEEN = {"kind": "category", "count": 3000, "missing": 0, "counts": {"basic": 1800, "premium": 1200}}
 

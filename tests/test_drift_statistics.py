@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from drift_samples import SHIFTED, draw_pair, share_of
 
+from churn_lab.contract import Contract, Feature
 from churn_lab.drift_findings import judge_window
 from churn_lab.drift_statistics import (
     compare_categories,
@@ -14,8 +15,7 @@ from churn_lab.drift_statistics import (
     tolerated_false_alarms,
 )
 from churn_lab.files import LabError, write_json
-from churn_lab.prepare_data import Contract, Feature
-from churn_lab.train import describe_numbers, make_reference
+from churn_lab.reference import describe_numbers, make_reference
 
 
 @pytest.mark.parametrize("size, windows", [(50, 120), (200, 120), (1000, 40)])

@@ -9,22 +9,14 @@ import time
 from pathlib import Path
 
 import pytest
+from git_ways import RIGHT_WAYS, WALK, WRONG_WAYS, follow, try_way
 
 from churn_lab.files import LabError
-from churn_lab.git_checks import STEPS, check_repository, choose_hints
-from churn_lab.git_state import gives_request_id, read_memory, read_setting
-from churn_lab.git_walk import (
-    GATE_50,
-    GATE_62,
-    RIGHT_WAYS,
-    TRAIN,
-    WALK,
-    WRONG_WAYS,
-    build_state,
-    do_actions,
-    try_way,
-)
-from churn_lab.git_workflow import Git, git_environment, run_git
+from churn_lab.git_lab.git import Git, git_environment, run_git
+from churn_lab.git_lab.reset import GATE_50, GATE_62, TRAIN, build_state
+from churn_lab.git_lab.source import gives_request_id, read_settings
+from churn_lab.git_lab.steps import STEPS, fill_hints
+from churn_lab.git_workflow import check_repository, choose_hints
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +30,7 @@ def states(tmp_path_factory):
             continue
         shutil.copytree(source, folder / str(step) / "my-lab")
         git = Git(folder / str(step) / "my-lab", seconds=1_767_603_600 + 10_000 * step)
-        do_actions(git, WALK[step - 1])
+        follow(git, WALK[step - 1])
     return folder
 
 
@@ -94,7 +86,7 @@ def test_there_are_enough_ways():
         ("data committed", 2, "data/raw.csv"),
         ("added only", 3, "in the index, not committed"),
         ("a constant", 4, "does not return a new uuid's hex"),
-        ("on the main branch", 4, "made on the main branch itself"),
+        ("on the main branch", 4, "made on main itself"),
         ("squashed", 5, "a copy or a squash"),
         ("our side dropped", 5, "dropped z_threshold"),
         ("their side dropped", 5, "dropped the request id"),
@@ -121,7 +113,7 @@ def test_the_message_names_the_mistake(at, words, step, found):
 def test_the_whole_lab_step_by_step(at):
     git = at(1)
     for step, actions in WALK.items():
-        do_actions(git, actions)
+        follow(git, actions)
         assert holding(git.folder) == list(range(1, step + 1))
 
 
@@ -130,10 +122,10 @@ def test_the_whole_lab_step_by_step(at):
 
 def test_nothing_depends_on_the_main_branchs_name(at):
     git = at(1)
-    do_actions(git, ["init -b stamm"])
+    follow(git, ["init -b stamm"])
     for step in range(2, 11):
         renamed = [a.replace("main", "stamm") if isinstance(a, str) else a for a in WALK[step]]
-        do_actions(
+        follow(
             git, [tuple(p.replace(">>> main", ">>> stamm") for p in a) if isinstance(a, tuple) else a for a in renamed]
         )
         assert one(git.folder, step).ok
@@ -158,13 +150,13 @@ def test_another_locale_identity_and_configuration(at, monkeypatch, tmp_path):
     monkeypatch.setenv("LANGUAGE", "de")
     git = at(10)
     git.author = "Jörg 李"
-    do_actions(git, WALK[10])
+    follow(git, WALK[10])
     assert holding(git.folder) == list(range(1, 11))
 
 
 def test_line_ends_of_windows(at):
     git = at(1)
-    do_actions(git, WALK[1] + ["config core.autocrlf true"])
+    follow(git, WALK[1] + ["config core.autocrlf true"])
     for path in (git.folder / "src").glob("*.py"):
         path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
     crlf = [
@@ -173,7 +165,7 @@ def test_line_ends_of_windows(at):
         for a in WALK[n]
     ]
     crlf = [(".gitignore", "data/\nmodels/\nlogs/\n") if a[0] == ".gitignore" else a for a in crlf]
-    do_actions(git, crlf)
+    follow(git, crlf)
     assert holding(git.folder) == list(range(1, 11))
 
 
@@ -181,7 +173,7 @@ def test_a_worktree(at, tmp_path):
     git = at(4)
     git("worktree add ../side -b feature/api-request-id")
     side = Git(git.folder.parent / "side", seconds=1_767_900_000)
-    do_actions(side, WALK[4][1:])
+    follow(side, WALK[4][1:])
     assert one(side.folder, 4).ok and one(git.folder, 4).ok
     assert holding(side.folder) == holding(git.folder) == [1, 2, 3, 4]
 
@@ -190,7 +182,7 @@ def test_a_moment_seen_in_a_worktree_counts_in_the_other(at):
     git = at(7)
     git("worktree add ../side -b trial")
     side = Git(git.folder.parent / "side", seconds=1_767_900_000)
-    do_actions(side, WALK[8])
+    follow(side, WALK[8])
     assert one(git.folder, 8).ok
 
 
@@ -198,7 +190,7 @@ def test_work_goes_on_in_a_clone(at):
     git = at(6)
     git("clone -q . ../clone")
     clone = Git(git.folder.parent / "clone", seconds=1_767_900_000)
-    do_actions(clone, [action for step in range(6, 11) for action in WALK[step]])
+    follow(clone, [action for step in range(6, 11) for action in WALK[step]])
     assert holding(clone.folder) == list(range(1, 11))
 
 
@@ -211,8 +203,8 @@ def test_a_clone_of_a_finished_lab_has_all_but_the_moments(at):
 def test_more_commits_files_branches_and_tags(at):
     git = at(1)
     for step in range(1, 11):
-        do_actions(git, WALK[step])
-        do_actions(
+        follow(git, WALK[step])
+        follow(
             git,
             [(f"notes/{step}.md", "x"), "add notes", f"commit -m 'Note {step}'", f"tag v{step}", f"branch idea-{step}"],
         )
@@ -241,7 +233,7 @@ def test_a_replaced_object_does_not_fool_a_check(at):
 
 def test_what_was_seen_is_remembered(at):
     git = at(8)
-    do_actions(git, [*WALK[8], "commit --allow-empty -m later"])
+    follow(git, [*WALK[8], "commit --allow-empty -m later"])
     shutil.rmtree(git.folder / "experiments", ignore_errors=True)
     assert one(git.folder, 8).ok
     (git.folder / ".git" / "churn-lab.json").unlink()
@@ -254,13 +246,6 @@ def test_a_damaged_memory_is_begun_anew(at, content):
     (git.folder / ".git" / "churn-lab.json").write_text(content)
     assert 6 in holding(git.folder)
     assert json.loads((git.folder / ".git" / "churn-lab.json").read_text())["seen"]
-
-
-def test_the_staged_moment_is_noted(at):
-    git = at(3)
-    do_actions(git, WALK[3][:2])
-    assert not one(git.folder, 3).ok
-    assert "staged" in read_memory(git.folder / ".git")["seen"]
 
 
 # --- a check only looks ---
@@ -336,7 +321,9 @@ def test_a_link_out_of_the_project_is_not_followed(at, tmp_path):
 
 def test_a_folder_that_is_not_there(tmp_path):
     results = check_repository(tmp_path / "none")
-    assert not any(result.ok for result in results) and results[0].next_step == "churn-lab git start none"
+    assert (
+        not any(result.ok for result in results) and results[0].next_step == f"churn-lab git start {tmp_path / 'none'}"
+    )
 
 
 def test_a_bare_repository(at):
@@ -404,7 +391,7 @@ def test_a_commit_that_is_missing(at):
 )
 def test_in_the_middle_of_something(at, actions, words):
     git = at(6)
-    do_actions(git, actions)
+    follow(git, actions)
     assert holding(git.folder)[:5] == [1, 2, 3, 4, 5]
     assert words in one(git.folder, 9).found
 
@@ -424,14 +411,6 @@ def test_a_shallow_clone(at):
     )
     results = check_repository(git.folder.parent / "shallow")
     assert [result.step for result in results if result.ok][:2] == [1, 2]
-
-
-def test_a_memory_that_cannot_be_written(at):
-    git = at(4)
-    (git.folder / ".git" / "churn-lab.json").unlink(missing_ok=True)
-    (git.folder / ".git" / "churn-lab.json").mkdir()
-    with pytest.raises(LabError, match="to write"):
-        check_repository(git.folder)
 
 
 def grow(git, commits, path, text):
@@ -484,7 +463,7 @@ def test_ten_thousand_commits_take_seconds(at, path, text):
     ],
 )
 def test_a_setting_is_read_from_the_code(source, value):
-    assert read_setting(source.encode(), "z") == value
+    assert read_settings(source.encode()).get("z") == value
 
 
 CALL = "\napp = create_app(LAB, new_request_id=new_request_id)\n"
@@ -525,7 +504,7 @@ def test_code_that_never_creates_the_app_makes_no_id():
 
 def test_hints_get_clearer_and_there_are_three(at):
     results = check_repository(at(4).folder)
-    assert [choose_hints(results, count) for count in (0, 1, 3, 9)] == [list(STEPS[4].hints[:n]) for n in (0, 1, 3, 3)]
+    assert [choose_hints(results, count) for count in (0, 1, 3, 9)] == [fill_hints(None, 4)[:n] for n in (0, 1, 3, 3)]
     assert choose_hints(check_repository(at(4, "again").folder, 1), 3) == []
 
 

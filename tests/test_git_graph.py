@@ -3,26 +3,27 @@
 import pytest
 
 from churn_lab.files import LabError
-from churn_lab.git_graph import Commit, draw_graphs, draw_trees, graph_text, layout_graph, read_graph, read_trees
-from churn_lab.git_walk import build_state
-from churn_lab.git_workflow import Git
+from churn_lab.git_lab.git import Git
+from churn_lab.git_lab.graph import draw_graphs, draw_trees, graph_text, layout_graph, read_graph, read_trees
+from churn_lab.git_lab.objects import Commit
+from churn_lab.git_lab.reset import build_state
 
 
 def commits(*lines):
-    return [Commit(oid, parents.split(), oid, [oid] if names else []) for oid, parents, names in lines]
+    return [Commit(oid, "", parents.split(), 0, 0, oid, names.split()) for oid, parents, names in lines]
 
 
 @pytest.mark.parametrize(
     ("history", "drawn"),
     [
         ([], "no commit yet"),
-        ([("b", "a", 0), ("a", "", 0)], "●  b b\n●  a a"),
+        ([("b", "a", ""), ("a", "", "")], "●  b b\n●  a a"),
         (
-            [("m", "b c", 0), ("c", "a", 0), ("b", "a", 0), ("a", "", 0)],
+            [("m", "b c", ""), ("c", "a", ""), ("b", "a", ""), ("a", "", "")],
             "●  m m\n├─╮\n│ ●  c c\n● │  b b\n├─╯\n●  a a",
         ),
         (
-            [("o", "x y z", 0), ("z", "a", 0), ("y", "a", 0), ("x", "a", 0), ("a", "", 0)],
+            [("o", "x y z", ""), ("z", "a", ""), ("y", "a", ""), ("x", "a", ""), ("a", "", "")],
             "●  o o\n├─┬─╮\n│ │ ●  z z\n│ ● │  y y\n● │ │  x x\n├─┴─╯\n●  a a",
         ),
     ],

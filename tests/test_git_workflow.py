@@ -5,8 +5,8 @@ import os
 import pytest
 
 from churn_lab.files import LabError
-from churn_lab.git_walk import WALK, build_state, do_actions
-from churn_lab.git_workflow import Git, git_environment, run_git
+from churn_lab.git_lab.git import Git, git_environment, run_git
+from churn_lab.git_lab.reset import WALK, build_state, do_actions
 
 
 def test_the_environment_has_nothing_inherited_from_git(monkeypatch):

@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 from drift_samples import describe_window
 
-from churn_lab.files import LabError, read_json
+from churn_lab.contract import Contract, Feature
+from churn_lab.files import LabError
 from churn_lab.generate_data import draw_customers
 from churn_lab.log_window import open_log, read_last, read_window, sum_up
+from churn_lab.model_cards import read_card
 from churn_lab.prediction_log import find_logs, simulate_predictions
-from churn_lab.prepare_data import Contract, Feature
-from churn_lab.registry import current_model, find_entry, open_model
+from churn_lab.registry_history import current_model
+from churn_lab.serving_model import open_model
 
 GOOD = b'{"model_version":"m","prediction":1,"probability":0.5,"ts":1,"features":{"a":1,"c":"x"}}'
 FEATURES = [Feature(name="a", kind="number"), Feature(name="c", kind="category", categories=["x"])]
@@ -27,21 +29,21 @@ REFERENCE = {
 }
 
 
-def make_entry(features=FEATURES) -> dict:
+def make_card(features=FEATURES, reference=REFERENCE) -> dict:
     contract = Contract(target="t", positive="1", negative="0", features=features)
-    return {"model_file": "m", "threshold": 0.5, "contract": contract.model_dump(mode="json")}
+    rules = contract.model_dump(mode="json")
+    return {"model_file": "m", "threshold": 0.5, "contract": rules, "reference": reference}
 
 
 def sum_lines(path, lines, features=FEATURES, reference=REFERENCE, **options):
     path.write_bytes(b"\n".join(lines))
-    return sum_up(open_log([path], features), make_entry(features), reference, **options)
+    return sum_up(open_log([path], features), make_card(features, reference), **options)
 
 
 @pytest.fixture
 def question(lab):
-    """A project's entry and reference, for `read_window`."""
-    entry = find_entry(lab, current_model(lab))
-    return lab, entry, read_json(lab.train_stats, "train")[entry["model_file"]]
+    """A project and the card of its model, for `read_window`."""
+    return lab, read_card(lab, current_model(lab))
 
 
 @pytest.mark.parametrize(
@@ -92,7 +94,7 @@ def test_line_ends_of_windows_long_lines_and_empty_ones_are_no_damage(tmp_path, 
     assert (window.sample["rows"], window.damaged) == (3, 0)
 
 
-@pytest.mark.parametrize("value, name", [(b'" X "', "x"), (b"5.0", "5.0"), (b"true", "true"), (b'["x"]', '["x"]')])
+@pytest.mark.parametrize("value, name", [(b'" X "', "x"), (b"5.0", "5"), (b"true", "true"), (b'["x"]', '["x"]')])
 def test_a_category_is_named_as_the_contract_means_it(tmp_path, value, name):
     window = sum_lines(tmp_path / "log", [GOOD, GOOD.replace(b'"x"', value)])
     assert window.sample["features"]["c"]["counts"] == ({"x": 2} if name == "x" else {"x": 1, name: 1})
@@ -129,7 +131,8 @@ def test_a_frequent_new_category_is_not_lost_among_rare_ones(tmp_path):
 
 
 def test_the_window_of_a_log_is_that_of_its_rows(question):
-    lab, entry, reference = question
+    lab, card = question
+    reference = card["reference"]
     customers = draw_customers(3000, seed=3).astype(object)
     customers.loc[::7, "tenure_months"] = None
     customers.loc[::9, "plan_type"] = None
@@ -137,8 +140,8 @@ def test_the_window_of_a_log_is_that_of_its_rows(question):
     simulate_predictions(lab, customers)
     found = read_window(*question)
     known = customers.where(customers.notna(), None)
-    probability = open_model(lab, entry["model_file"]).probability(known[list(reference["features"])]).astype(float)
-    contract = Contract.model_validate(entry["contract"])
+    probability = open_model(lab, card["model_file"]).predict_proba(known[list(reference["features"])]).astype(float)
+    contract = Contract.model_validate(card["contract"])
     expected = describe_window(customers, contract, reference, probability)
     assert (found.sample["rows"], found.damaged, found.other_models) == (3000, 0, 0)
     sides = [(found.sample["features"][name], side) for name, side in expected["features"].items()]
@@ -148,11 +151,11 @@ def test_the_window_of_a_log_is_that_of_its_rows(question):
         ]
         for key in ("mean", "std"):
             assert key not in other or math.isclose(side[key], other[key], rel_tol=1e-9), key
-    assert found.sample["prediction"]["positive_share"] == np.mean(probability >= entry["threshold"])
+    assert found.sample["prediction"]["positive_share"] == np.mean(probability >= card["threshold"])
 
 
 def test_the_end_of_a_long_log_is_read_from_its_end(question, monkeypatch):
-    lab, entry, _ = question
+    lab, card = question
     simulate_predictions(lab, draw_customers(20_000, seed=4))
     simulate_predictions(lab, draw_customers(150, seed=5), start=1767225600.0 + 86400)
     opened = []
@@ -167,15 +170,15 @@ def test_the_end_of_a_long_log_is_read_from_its_end(question, monkeypatch):
     assert opened[-1] == find_logs(lab)[1].stat().st_size  # the other day was not opened
     assert read_window(*question).sample["rows"] == 20_150
     tenures = [json.loads(line)["features"]["tenure_months"] for line in find_logs(lab)[1].read_bytes().splitlines()]
-    assert read_last(lab, entry, 5)["tenure_months"].tolist() == tenures[-5:]
+    assert read_last(lab, card, 5)["tenure_months"].tolist() == tenures[-5:]
 
 
 def test_the_last_lines_of_a_model_are_found_behind_those_of_another(question):
-    lab, entry, _ = question
+    lab, card = question
     first = simulate_predictions(lab, draw_customers(250, seed=4))
-    others = first.read_bytes().replace(entry["model_file"].encode(), b"another.joblib") * 20
+    others = first.read_bytes().replace(card["model_file"].encode(), b"another.joblib") * 20
     with first.open("ab") as log:
-        log.write(b"garbage\n" + others + b"torn " + entry["model_file"].encode() + b"\n" * 2)
+        log.write(b"garbage\n" + others + b"torn " + card["model_file"].encode() + b"\n" * 2)
     window = read_window(*question, last_n=200)
     assert (window.sample["rows"], window.other_models, window.damaged) == (200, 5000, 2)
     assert (window.first, window.last) == (1767225600.0 + 50, 1767225600.0 + 249)
@@ -183,7 +186,7 @@ def test_the_last_lines_of_a_model_are_found_behind_those_of_another(question):
 
 
 def test_rotated_and_compressed_logs_are_read(question):
-    lab, *_ = question
+    lab, _ = question
     path = simulate_predictions(lab, draw_customers(300, seed=4))
     lines = path.read_bytes().splitlines(keepends=True)
     path.with_suffix(".jsonl.gz").write_bytes(gzip.compress(b"".join(lines[:100])))
@@ -204,7 +207,7 @@ def test_memory_does_not_grow_with_the_log(tmp_path):
     program = (
         "import sys; from test_log_window import *\n"
         "from pathlib import Path\n"
-        "sum_up(open_log([Path(sys.argv[1])], FEATURES), make_entry(), REFERENCE)\n"
+        "sum_up(open_log([Path(sys.argv[1])], FEATURES), make_card())\n"
         "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])"
     )
     peaks = []
