@@ -27,12 +27,16 @@ from joblib import Parallel, delayed
 from pydantic_core import to_json
 from rivals import rival_python
 
+from churn_lab.check_rows import clean_rows, type_columns
+from churn_lab.contract import Contract
 from churn_lab.generate_data import draw_customers, generate
 from churn_lab.log_window import Window
 from churn_lab.monitor_drift import DriftResult, judge_window
-from churn_lab.prepare_data import Contract, clean_rows, prepare, read_processed, type_columns
-from churn_lab.registry import ServingModel, current_model, open_model
-from churn_lab.train import make_reference, train
+from churn_lab.prepare_data import prepare, read_processed
+from churn_lab.reference import make_reference
+from churn_lab.registry_history import current_model
+from churn_lab.serving_model import ServingModel, open_model
+from churn_lab.train import train
 from churn_lab.workspace import Workspace, create_workspace
 
 SIZES = (50, 100, 200, 1_000, 10_000, 100_000)
@@ -81,7 +85,7 @@ def as_lines(rows: pd.DataFrame, probability: np.ndarray, contract: Contract) ->
 
 
 def describe(name: str, rows: pd.DataFrame, model: ServingModel, trained_on: int) -> Population:
-    probability = model.probability(rows)
+    probability = model.predict_proba(rows)
     lines = as_lines(rows, probability, model.contract)
     return Population(name, rows, probability, model.contract, model.threshold, trained_on, lines)
 
@@ -301,7 +305,7 @@ def write_log(lab: Workspace, lines: int) -> Path:
     model = open_model(lab, current_model(lab))
     unique = min(lines, 1_000_000)
     rows = draw_customers(unique, seed=7)[model.contract.names]
-    probability = model.probability(rows).tolist()
+    probability = model.predict_proba(rows).tolist()
     path = lab.logs / "predictions-2026-01-01.jsonl"
     with path.open("wb") as log:
         for number, (values, chance) in enumerate(zip(rows.to_dict("records"), probability)):
@@ -364,7 +368,7 @@ def time_drift(lab: Workspace, *options: object) -> tuple[float, float, float]:
 def draw_rows(model: ServingModel, size: int, seed: int) -> pd.DataFrame:
     """What Evidently is asked about: the features and the probability, as our check looks at both."""
     rows = draw_customers(size, seed=seed)[model.contract.names]
-    return rows.assign(probability=model.probability(rows))
+    return rows.assign(probability=model.predict_proba(rows))
 
 
 def measure_cost(rounds: int = 3) -> list[dict]:

@@ -18,16 +18,10 @@ from rivals import rival_python
 
 from churn_lab.files import write_json
 from churn_lab.generate_data import generate
+from churn_lab.model_cards import model_path, read_metadata
 from churn_lab.prepare_data import prepare
-from churn_lab.registry import (
-    current_model,
-    list_versions,
-    model_path,
-    promote,
-    read_history,
-    read_metadata,
-    register,
-)
+from churn_lab.registry import list_versions, promote, register
+from churn_lab.registry_history import current_model, read_history
 from churn_lab.rollback import rollback
 from churn_lab.train import train
 from churn_lab.workspace import Workspace, create_workspace

@@ -29,8 +29,10 @@ from rivals import rival_python
 from churn_lab.answer_requests import PredictionLog
 from churn_lab.api import Service, create_app, predict_one, take_answerer
 from churn_lab.generate_data import draw_customers, generate
+from churn_lab.model_cards import model_path
 from churn_lab.prepare_data import prepare
-from churn_lab.registry import current_model, load_pipeline, model_path
+from churn_lab.registry_history import current_model
+from churn_lab.serving_model import load_pipeline
 from churn_lab.train import train
 from churn_lab.workspace import Workspace, create_workspace
 
@@ -205,7 +207,7 @@ def explain_one_request(service: Service, folder: Path) -> None:
     parts = {
         "all but HTTP": lambda: predict_one(service, body),
         "  check the body by the contract": lambda: answerer.check.validator.validate_json(body),
-        "  predict": lambda: answerer.model.probability_of(values),
+        "  predict": lambda: answerer.model.predict_proba_one(values),
         "  name the request (uuid4)": service.new_request_id,
         "  write as JSON, twice": lambda: (to_json(answer | {"features": values, "ts": 1.5}), to_json(answer)),
         "  append to the log": lambda: log.append(line, 1.5),

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
-from .answer_requests import LARGEST, make_field_check
+from .contract import LARGEST, make_field_check
 from .prepare_data import Feature
-from .registry import ServingModel, current_model, open_model
+from .registry_history import current_model
+from .serving_model import ServingModel, open_model
 from .files import LabError, name_os_errors
 from .workspace import Workspace
 

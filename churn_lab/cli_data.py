@@ -38,7 +38,8 @@ def prepare(
     as_json: JsonOption = False,
 ) -> None:
     """Check and clean the data; refuse it if it is not fit to learn from."""
-    from churn_lab.prepare_data import Limits, summarise_failures
+    from churn_lab.check_rows import summarise_failures
+    from churn_lab.prepare_data import Limits
     from churn_lab.prepare_data import prepare as check_and_clean
 
     lab = find_workspace(workspace)
@@ -46,6 +47,7 @@ def prepare(
         limits = Limits(max_missing, max_duplicates, min_distinct, max_target_match)
         prepared = check_and_clean(lab, raw, target, positive, identifier, limits)
     broken = summarise_failures(prepared.failures)
+    seen = prepared.contract.observed.ranges
     columns = [
         {
             "column": feature.name,
@@ -56,7 +58,7 @@ def prepare(
                 for word, bound in (("at least", feature.minimum), ("at most", feature.maximum))
                 if bound is not None
             ),
-            "observed": ", ".join(feature.categories[:6]) or f"{feature.lowest:g} to {feature.highest:g}",
+            "observed": ", ".join(feature.categories[:6]) or "{:g} to {:g}".format(*seen[feature.name]),
         }
         for feature in prepared.contract.features
     ]

@@ -19,12 +19,13 @@ def serve(
     no_auth: Annotated[
         bool, typer.Option("--no-auth", help="Answer other machines without CHURN_LAB_API_KEY.")
     ] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse categories that training never had.")] = False,
     workspace: WorkspaceOption = None,
 ) -> None:
     """Serve the model in service over HTTP, with a page to try it."""
     from churn_lab.api import serve as run_server
 
-    run_server(find_workspace(workspace), host, port, workers, no_auth)
+    run_server(find_workspace(workspace), host, port, workers, no_auth, strict)
 
 
 def predict(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from .log_window import Window, find_logs, merge, parse_duration
 from .monitor_drift import DriftResult, DriftSource, check_drift, check_question, describe_finding
-from .registry import current_model
+from .registry_history import current_model
 from .files import LabError, write_atomic
 from .workspace import Workspace
 

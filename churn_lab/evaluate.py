@@ -156,8 +156,10 @@ def evaluate(
     model_file: str | None = None,  # which version; default: the one in service
 ) -> dict[str, Any]:  # `model_file threshold rows metrics baselines`
     "Score a registered model on the held-out rows of the prepared data, beside the baselines."
-    from churn_lab.prepare_data import read_contract, read_processed
-    from churn_lab.registry import current_model, open_model
+    from churn_lab.contract import read_contract
+    from churn_lab.prepare_data import read_processed
+    from churn_lab.registry_history import current_model
+    from churn_lab.serving_model import open_model
 
     model = open_model(lab, model_file or current_model(lab))
     contract = read_contract(lab)
@@ -169,6 +171,6 @@ def evaluate(
         "model_file": model.name,
         "threshold": model.threshold,
         "rows": len(truth),
-        "metrics": score(truth, model.probability(split.test), model.threshold),
+        "metrics": score(truth, model.predict_proba(split.test), model.threshold),
         "baselines": score_baselines(split.train[contract.target], truth),
     }

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .prepare_data import Contract
-from .registry import current_model, open_model
+from .registry_history import current_model
+from .serving_model import open_model
 from .workspace import Workspace
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def simulate_predictions(
     known = known.where(known.notna(), None)
     path = lab.logs / f"predictions-{datetime.fromtimestamp(start, UTC):%Y-%m-%d}.jsonl"
     with path.open("a", encoding="utf-8", newline="\n") as log:
-        for number, (values, probability) in enumerate(zip(known.to_dict("records"), model.probability(known).tolist())):
+        for number, (values, probability) in enumerate(zip(known.to_dict("records"), model.predict_proba(known).tolist())):
             line = {
                 "request_id": f"simulated-{number}",
                 "model_version": model.name,

@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Any
 
 from .log_window import LogReader, Window, merge
 from .prepare_data import Contract
-from .registry import current_model, find_entry, is_reference
-from .files import LabError, read_json
+from .model_cards import read_card
+from .registry_history import current_model
+from .files import LabError
 from .workspace import Workspace
 
 if TYPE_CHECKING:
@@ -33,12 +34,7 @@ if TYPE_CHECKING:
 # %% ../nbs/08_monitor_drift.ipynb #89206cd9
 def read_reference(lab: Workspace, model_file: str) -> dict[str, Any]:  # what `train.make_reference` made
     "The shape of the data that a model learned from; `LabError` if it was not kept."
-    references = read_json(lab.train_stats, "churn-lab registry repair")
-    reference = references.get(model_file) if isinstance(references, dict) else None
-    if not is_reference(reference):
-        found = "none" if reference is None else "a damaged one"
-        raise LabError(f"a reference for {model_file} in registry/train_stats.json", found, "churn-lab registry repair")
-    return reference
+    return read_card(lab, model_file)["reference"]
 
 # %% ../nbs/08_monitor_drift.ipynb #f67ac8ad
 def find_tails(z: float) -> float:
@@ -427,12 +423,12 @@ class DriftSource:
 
     def __init__(self, lab: Workspace, any_model: bool = False):
         self.lab, self.any_model, self.model_file = lab, any_model, current_model(lab)
-        entry = find_entry(lab, self.model_file)
+        card = read_card(lab, self.model_file)
         self.reference = read_reference(lab, self.model_file)
-        self.contract, self.threshold = Contract.model_validate(entry["contract"]), entry["threshold"]
+        self.contract, self.threshold = Contract.model_validate(card["contract"]), card["threshold"]
         if not set(self.contract.names) <= set(self.reference["features"]):
             found = "other features than the model has"
-            raise LabError(f"the reference of {self.model_file} in registry/train_stats.json", found, "churn-lab train")
+            raise LabError(f"the reference of {self.model_file} on its card", found, "churn-lab train")
         self.reader = LogReader(lab, None if any_model else self.model_file, self.contract)
         self.window = self.open_window()
 
@@ -523,5 +519,5 @@ def read_predictions(
     import pandas as pd
 
     name = current_model(lab)
-    reader = LogReader(lab, None if any_model else name, Contract.model_validate(find_entry(lab, name)["contract"]))
+    reader = LogReader(lab, None if any_model else name, Contract.model_validate(read_card(lab, name)["contract"]))
     return pd.DataFrame(reader.read_last(last_n).unnest("features").to_dict(as_series=False))

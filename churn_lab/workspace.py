@@ -20,7 +20,7 @@ class Workspace:
         self.root = Path(root).absolute()
         self.data, self.models, self.registry = self.root / "data", self.root / "models", self.root / "registry"
         self.logs, self.src, self.runs = self.root / "logs", self.root / "src", self.root / "runs"
-        self.backups, self.intent = self.root / "backups", self.models / ".intent.json"
+        self.backups = self.root / "backups"
         self.raw, self.processed = self.data / "raw.csv", self.data / "processed.csv"
         self.contract, self.history = self.data / "contract.json", self.registry / "history.jsonl"
         self.current_model = self.registry / "current_model.txt"

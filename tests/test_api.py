@@ -12,10 +12,15 @@ import pytest
 from conftest import wait_until
 from fastapi.testclient import TestClient
 
-from churn_lab.answer_requests import make_field_check, write_whole
-from churn_lab.api import MAX_BODY, create_app
-from churn_lab.prepare_data import LAB_CONTRACT, clean_value, prepare
-from churn_lab.registry import current_model, find_entry, load_pipeline, promote, read_metadata
+from churn_lab.api import create_app
+from churn_lab.contract import clean_value, make_field_check
+from churn_lab.fast_routes import MAX_BODY
+from churn_lab.model_cards import find_entry, read_metadata
+from churn_lab.prediction_log import write_whole
+from churn_lab.prepare_data import LAB_CONTRACT, prepare
+from churn_lab.registry import promote
+from churn_lab.registry_history import current_model
+from churn_lab.serving_model import load_pipeline
 from churn_lab.train import Forest, train
 from churn_lab.workspace import create_workspace
 
@@ -37,7 +42,8 @@ def client(lab):
 
 
 def logged(lab) -> list[dict]:
-    return [json.loads(line) for path in sorted(lab.logs.glob("*.jsonl")) for line in path.read_text().splitlines()]
+    lines = [line for path in sorted(lab.logs.glob("*.jsonl")) for line in path.read_text().splitlines()]
+    return [json.loads(line) for line in lines if line]
 
 
 def names(lab) -> list[str]:
@@ -148,6 +154,22 @@ def test_a_new_category_is_answered_and_reported(client, lab):
     assert 0 <= answer["probability"] <= 1
 
 
+def test_a_strict_service_refuses_a_category_that_training_never_had(lab):
+    client = TestClient(create_app(lab, strict=True))
+    response = client.post("/predict", json=CUSTOMER | {"region": "Mars"})
+    (problem,) = response.json()["detail"]
+    assert response.status_code == 422 and problem["loc"] == ["body", "region"] and "AF, AS, EU, NA" in problem["msg"]
+    response = client.post("/predict/batch", json={"rows": [CUSTOMER, CUSTOMER | {"plan_type": "gold"}]})
+    assert response.json()["detail"][0]["loc"] == ["body", "rows", 1, "plan_type"] and logged(lab) == []
+    assert client.post("/predict", json=CUSTOMER).status_code == 200
+
+
+def test_a_number_beyond_the_training_data_is_answered_and_reported(client, lab):
+    answer = client.post("/predict", json=CUSTOMER | {"tenure_months": 599}).json()
+    assert answer["beyond"] == ["tenure_months"] == logged(lab)[0]["beyond"] and "unseen" not in answer
+    assert "beyond" not in client.post("/predict", json=CUSTOMER).json()
+
+
 def test_a_missing_request_id_is_made_or_stays_empty_as_the_student_decides(lab):
     generated = TestClient(create_app(lab)).post("/predict", json=CUSTOMER).json()["request_id"]
     assert len(generated) == 32 and int(generated, 16)
@@ -182,16 +204,24 @@ def test_no_answer_without_a_log_line(client, lab):
     response = client.post("/predict", json=CUSTOMER)
     assert response.status_code == 503 and "could not be logged" in response.text and str(lab.root) not in response.text
     assert client.post("/predict/batch", json={"rows": [CUSTOMER]}).status_code == 503
+    health = client.get("/health")
+    assert (
+        health.status_code == 503 and health.json()["status"] == "no log" and "file exists" in health.json()["reason"]
+    )
     lab.logs.unlink()
+    assert client.get("/health").json()["status"] == "ok"
     assert client.post("/predict", json=CUSTOMER).status_code == 200 and len(logged(lab)) == 1
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
 def test_a_full_disk_is_503(client, lab, monkeypatch):
     full = os.open("/dev/full", os.O_RDWR)
-    monkeypatch.setattr(client.app.service.log, "_open", lambda day: setattr(client.app.service.log, "handle", full))
+    monkeypatch.setattr(
+        client.app.state.service.log, "_open", lambda day: setattr(client.app.state.service.log, "handle", os.dup(full))
+    )
     response = client.post("/predict", json=CUSTOMER)
     assert response.status_code == 503 and "no space left" in response.text
+    assert client.get("/health").json()["status"] == "no log"
 
 
 def test_a_line_after_a_torn_one_is_whole(tmp_path):
@@ -209,7 +239,7 @@ def test_midnight_in_utc_begins_another_file(lab):
     for _ in range(3):
         assert client.post("/predict", json=CUSTOMER).status_code == 200
     lines = {path.name: len(path.read_text().splitlines()) for path in lab.logs.iterdir()}
-    assert lines == {"predictions-2024-10-03.jsonl": 2, "predictions-2024-10-04.jsonl": 1}
+    assert lines == {"predictions-2024-10-03.jsonl": 1, "predictions-2024-10-04.jsonl": 2}  # the clock went back
 
 
 # --- the model changes ---
@@ -273,8 +303,38 @@ def test_a_key_protects_predictions_and_the_model(lab, monkeypatch):
         assert ask(headers={"x-api-key": "sesam"}).status_code == 401
         assert ask(headers={"x-api-key": "sesame"}).status_code == 200
     assert client.get("/health").status_code == 200
-    assert "0." not in client.get("/").text.split('id="figures"')[1].split("</dl>")[0]
     assert client.get("/openapi.json").json()["components"]["securitySchemes"]["key"]["name"] == "X-API-Key"
+
+
+def test_whoever_has_no_key_is_shown_nothing_of_the_training_data(lab):
+    client = TestClient(create_app(lab, api_key="sesame"))
+    secrets = [*CUSTOMER, "premium", "AF", str(find_entry(lab, current_model(lab))["metrics"]["f1"])]
+    for path in ("/", "/openapi.json", "/health", "/docs"):
+        text = client.get(path).text
+        assert not [secret for secret in secrets if secret in text], path
+        assert not [s for s in secrets if s in client.get(path, headers={"x-api-key": "sesam"}).text], path
+    page = client.get("/", headers={"x-api-key": "sesame"}).text
+    described = client.get("/openapi.json", headers={"x-api-key": "sesame"}).json()["components"]["schemas"]
+    assert "premium" in page and "region" in described["Customer"]["properties"]
+
+
+@pytest.mark.parametrize(
+    "path", ["/predict", "/predict/batch", "/model-info", "/", "/health", "/openapi.json", "/docs"]
+)
+def test_a_page_elsewhere_that_names_this_machine_as_its_own_is_refused(lab, path):
+    client = TestClient(create_app(lab))
+    ask = (
+        (lambda **kw: client.post(path, json=CUSTOMER, **kw))
+        if "predict" in path
+        else (lambda **kw: client.get(path, **kw))
+    )
+    for host in ("evil.example", "evil.example:8000", "127.0.0.1.evil.example", "localhost.evil.example", "[fe80::1]"):
+        response = ask(headers={"host": host})
+        assert response.status_code == 403 and "localhost" in response.json()["detail"], host
+    for host in ("localhost:8000", "LOCALHOST", "127.0.0.1", "127.8.8.8:80", "[::1]:8000", "localhost."):
+        assert ask(headers={"host": host}).status_code != 403, host
+    keyed = TestClient(create_app(lab, api_key="sesame"), headers={"x-api-key": "sesame", "host": "churn.example"})
+    assert keyed.get("/model-info").status_code == 200
 
 
 def test_strangers_are_refused_without_a_key(lab):
@@ -300,7 +360,7 @@ def test_model_info_tells_what_was_registered(client, lab):
 
 
 def test_a_failure_shows_no_traceback(client, monkeypatch):
-    monkeypatch.setattr(client.app.service, "new_request_id", lambda: 1 / 0)
+    monkeypatch.setattr(client.app.state.service, "new_request_id", lambda: 1 / 0)
     response = client.post("/predict", json=CUSTOMER)
     assert response.status_code == 500 and "ZeroDivision" not in response.text and "/" not in response.json()["detail"]
 
@@ -326,7 +386,7 @@ def test_the_service_needs_neither_pandas_nor_scikit_learn(lab):
 
 def test_real_customers_are_answered_by_a_contract_of_their_own(telco, tmp_path):
     create_workspace(tmp_path / "telco")
-    lab = create_app(tmp_path / "telco").service.lab
+    lab = create_app(tmp_path / "telco").state.service.lab
     prepare(lab, raw=telco, target="Churn", identifier="customerID")
     train(lab, forest=SMALL, gate_f1=0.0)
     rows = pd.read_csv(telco, dtype=str, keep_default_na=False).head(50).drop(columns=["customerID", "Churn"])

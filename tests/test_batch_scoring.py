@@ -10,13 +10,14 @@ from fastapi.testclient import TestClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from churn_lab.answer_requests import make_field_check
 from churn_lab.api import create_app
 from churn_lab.batch_scoring import check_column, score_csv
+from churn_lab.contract import make_field_check
 from churn_lab.files import LabError
 from churn_lab.generate_data import draw_customers
 from churn_lab.prepare_data import LAB_CONTRACT
-from churn_lab.registry import current_model, load_pipeline
+from churn_lab.registry_history import current_model
+from churn_lab.serving_model import load_pipeline
 
 
 @pytest.fixture

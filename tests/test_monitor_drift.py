@@ -24,6 +24,7 @@ from churn_lab.files import LabError, write_json
 from churn_lab.generate_data import draw_customers, generate
 from churn_lab.log_lines import read_lines, simulate_predictions
 from churn_lab.log_window import CategoryCounts, LogReader, Window, find_logs, parse_since
+from churn_lab.model_cards import find_entry
 from churn_lab.monitor_drift import (
     check_drift,
     compare_categories,
@@ -36,9 +37,11 @@ from churn_lab.monitor_drift import (
     tolerated_false_alarms,
 )
 from churn_lab.prepare_data import LAB_CONTRACT, Contract, Feature, prepare
-from churn_lab.registry import current_model, find_entry, promote, read_history
+from churn_lab.reference import describe_numbers, make_reference
+from churn_lab.registry import promote
+from churn_lab.registry_history import current_model, read_history
 from churn_lab.registry_repair import repair
-from churn_lab.train import Forest, describe_numbers, make_reference, train
+from churn_lab.train import Forest, train
 from churn_lab.workspace import Workspace, create_workspace
 
 SHIFTED = dict(avg_session_minutes=lambda c: (c["avg_session_minutes"] + 7.5).round(1))

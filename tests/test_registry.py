@@ -15,22 +15,13 @@ from conftest import SOAK, snapshot
 
 from churn_lab.files import LabError, json_text, read_json, write_json
 from churn_lab.generate_data import generate
+from churn_lab.model_cards import model_path, read_card, read_metadata
 from churn_lab.prepare_data import prepare
-from churn_lab.registry import (
-    current_model,
-    list_versions,
-    load_pipeline,
-    model_path,
-    open_entry,
-    open_model,
-    promote,
-    read_history,
-    read_metadata,
-    register,
-    registry_lock,
-)
-from churn_lab.registry_repair import plan_repair, prune, repair
-from churn_lab.rollback import find_way_back, list_targets, rollback, served_before, stack_served
+from churn_lab.registry import list_versions, promote, register
+from churn_lab.registry_history import current_model, read_history, read_switches
+from churn_lab.registry_repair import check_version, check_versions, prune, repair
+from churn_lab.rollback import find_rollback_target, list_targets, rollback, stack_served
+from churn_lab.serving_model import load_pipeline, open_model
 from churn_lab.train import Forest, train
 from churn_lab.workspace import Workspace, create_workspace
 
@@ -81,13 +72,11 @@ def act(root: str, action: str, seed: int) -> None:
 def look_around(lab: Workspace) -> list[str]:
     """What every reader does; raises if anything was left in a state that does not work."""
     model = open_model(lab, current_model(lab))
-    probe = model.entry["probe"]
-    assert model.probability_of(probe["features"]) == pytest.approx(probe["probability"], abs=1e-5)
-    list_targets(lab), read_history(lab), plan_repair(lab)
-    history = read_history(lab)  # and where the next rollback leads: to what the history says, never to what serves
-    switched = stack_served(history)[-1] != model.name
-    noted = [*history, {"action": "recover", "to": model.name}] if switched else history
-    assert find_way_back(lab)[0] != model.name and model.name not in served_before(noted)[:1]
+    probe = model.card["probe"]
+    assert model.predict_proba_one(probe["features"]) == pytest.approx(probe["probability"], abs=1e-5)
+    list_targets(lab), read_history(lab), check_versions(lab)
+    assert stack_served(lab)[-1] == model.name  # the history and the pointer tell the same
+    assert find_rollback_target(lab)[0] != model.name
     return [row["model_file"] for row in list_versions(lab)]
 
 
@@ -114,15 +103,16 @@ def test_killed_at_any_instant_the_current_model_loads_and_nothing_else_is_lost(
         if process.exitcode == 0:
             seconds[action] = time.monotonic() - began
         names = look_around(lab)
-        if action == "rollback" and current_model(lab) != served:  # done, perhaps without its line in the history
-            with registry_lock(lab):
-                assert served not in served_before(read_history(lab))
+        if action == "rollback" and current_model(lab) != served:
+            assert served not in stack_served(lab)
         assert names[: len(before)] == before and len(names) <= len(before) + 1, action
         before = names
         if number % 5 == 4:
-            repair(lab)
+            assert not repair(lab)["problems"]
             train_small(lab, number)  # no command fails because of what was left
-            assert not list(lab.models.glob(".*.tmp")) and not list(lab.registry.glob(".*.tmp"))
+            assert not [
+                path.name for path in [*lab.models.glob(".*"), *lab.registry.glob(".*")] if path.name != ".lock"
+            ]
             before = look_around(lab)
     assert killed > (60 if SOAK else 6)
 
@@ -211,11 +201,32 @@ def test_a_pickle_that_was_not_registered_is_never_opened(lab, tmp_path):
     assert not (tmp_path / "trapped").exists()
 
 
+def change_card(lab: Workspace, model_file: str, **changes) -> None:
+    """Edit a card by hand; None takes a key away."""
+    card = {**read_card(lab, model_file), **changes}
+    card = {key: value for key, value in card.items() if value is not None}
+    write_json(model_path(lab, model_file, ".json"), card)
+
+
+def test_a_pickle_that_is_swapped_after_it_was_hashed_is_never_opened(lab, tmp_path, monkeypatch):
+    from churn_lab import serving_model
+
+    path = model_path(lab, current_model(lab))
+    trap = b"cos\nsystem\n(S'touch " + str(tmp_path / "trapped").encode() + b"'\ntR."
+    check = serving_model.read_checked
+
+    def swap_afterwards(*arguments):
+        content = check(*arguments)
+        path.write_bytes(trap)
+        return content
+
+    monkeypatch.setattr(serving_model, "read_checked", swap_afterwards)
+    assert load_pipeline(lab).predict_proba and not (tmp_path / "trapped").exists()
+
+
 def test_another_scikit_learn_is_named_and_serving_is_not_affected(lab):
-    entries = read_metadata(lab)
-    for entry in entries:
-        entry["libraries"]["scikit-learn"] = "0.24.2"
-    write_json(lab.metadata, entries)
+    for name in [entry["model_file"] for entry in read_metadata(lab)]:
+        change_card(lab, name, libraries={"scikit-learn": "0.24.2"})
     with pytest.raises(LabError, match=r"scikit-learn 0\.24\.2, which made .*found scikit-learn \d"):
         load_pipeline(lab)
     look_around(lab)
@@ -235,48 +246,89 @@ def test_a_name_that_leads_elsewhere_is_refused_wherever_it_comes_from(lab, name
 
 
 @pytest.mark.parametrize("name", ["../data/raw.csv", "{root}/data/raw.csv", "../registry/history.jsonl"])
-def test_an_entry_whose_name_leads_elsewhere_deletes_and_opens_nothing(churn_lab, lab, name):
-    entries, kept = read_metadata(lab), snapshot(lab.data) | snapshot(lab.models)
+def test_a_listed_name_that_leads_elsewhere_deletes_and_opens_nothing(churn_lab, lab, name):
+    entries, versions, kept = read_metadata(lab), list_versions(lab), snapshot(lab.data)
     write_json(lab.metadata, [{**entries[0], "model_file": name.format(root=lab.root), "version": 0}, *entries])
-    history = lab.history.read_bytes()
-    for command in (["registry", "prune", "--keep", "1"], ["rollback", "--to", "0"], ["rollback", "--list"]):
-        code, _, error = churn_lab(*command, "--workspace", lab.root)
-        assert code == 1 and "churn-lab registry repair" in error, command
-    assert snapshot(lab.data) | snapshot(lab.models) == kept and lab.history.read_bytes() == history
+    assert list_versions(lab) == versions
+    assert churn_lab("rollback", "--to", "0", "--workspace", lab.root)[0] == 1
+    assert churn_lab("registry", "prune", "--keep", "1", "--workspace", lab.root)[0] == 0
+    assert snapshot(lab.data) == kept and len(read_history(lab)) > 3
     repair(lab)
-    assert read_metadata(lab) == entries
+    assert read_json(lab.metadata, "") == entries
 
 
-def test_a_registry_is_rebuilt_from_its_models_and_what_was_replaced_is_kept(churn_lab, lab):
+def test_lists_cards_and_pointer_are_made_again_and_the_command_says_so(churn_lab, lab):
     before, served = list_versions(lab), current_model(lab)
     lab.metadata.write_text("[{]")
     lab.train_stats.unlink()
     lab.current_model.write_text("nonsense\n")
-    broken = snapshot(lab.root)
     code, out, error = churn_lab("registry", "repair", "--workspace", lab.root)
-    assert code == 1 and "add 3 entries" in out and "--yes" in error and snapshot(lab.root) == broken
-    assert churn_lab("registry", "repair", "--yes", "--workspace", lab.root)[0] == 0
+    assert code == 0 and error == "" and str(lab.root) in out
+    assert all(f"registry/{name}" in out for name in ("metadata.json", "train_stats.json", "current_model.txt"))
     assert list_versions(lab) == before and current_model(lab) == served
-    assert [path.read_text() for path in lab.registry.glob("metadata.json.*.bak")] == ["[{]"]
-    assert churn_lab("registry", "repair", "--workspace", lab.root) == (0, "nothing to repair\n", "")
+    assert churn_lab("registry", "repair", "--workspace", lab.root)[1].endswith("nothing to repair\n")
     assert "recover" in [event["action"] for event in read_history(lab)]
 
 
-def test_a_repair_believes_no_file_that_is_not_what_it_says(lab):
-    name = read_metadata(lab)[0]["model_file"]
-    flip(lab.models / name)
+def test_a_damaged_card_is_made_again_from_the_lists_and_blocks_nobody_if_they_are_lost_too(churn_lab, lab):
+    first, second = (entry["model_file"] for entry in read_metadata(lab)[:2])
+    before, path = list_versions(lab), model_path(lab, first, ".json")
+    path.write_text(path.read_text()[:200])
+    code, _, error = churn_lab("registry", "list", "--workspace", lab.root)
+    assert code == 1 and f"models/{path.name}" in error and "Next: churn-lab registry repair" in error
+    assert not repair(lab)["problems"] and list_versions(lab) == before
+    change_card(lab, second, probe={"features": {}})
     lab.metadata.unlink()
-    plan = repair(lab)
-    assert any(name in problem for problem in plan.problems)
-    assert name not in [row["model_file"] for row in list_versions(lab)]
+    done = repair(lab)["done"]
+    assert any("moved to backups/" in line for line in done) and list(lab.backups.glob(f"{second[:-7]}*"))
+    assert [row["version"] for row in list_versions(lab)] == [1, 3]
 
 
-def test_a_switch_without_its_line_in_the_history_is_recorded_as_recovered(lab):
+@pytest.mark.parametrize("file", ["joblib", "onnx", "card"])
+def test_a_repair_names_the_version_whose_files_are_not_what_was_registered(churn_lab, lab, file):
+    name = read_metadata(lab)[0]["model_file"]
+    if file == "card":
+        change_card(lab, name, threshold=0.99)
+    else:
+        flip(model_path(lab, name, "." + file))
+    code, _, error = churn_lab("registry", "repair", "--workspace", lab.root)
+    assert code == 1 and error.startswith(f"cannot be mended: {name}")
+
+
+def test_with_no_model_file_left_everything_says_train(churn_lab, lab):
+    for path in [*lab.models.glob("*.joblib"), *lab.models.glob("*.onnx")]:
+        path.unlink()
+    code, out, error = churn_lab("registry", "repair", "--workspace", lab.root)
+    assert code == 1 and "nothing to repair" not in out and "Next: churn-lab train" in error
+    code, _, error = churn_lab("rollback", "--workspace", lab.root)
+    assert code == 1 and error.endswith("Next: churn-lab train\n")
+    code, out, _ = churn_lab("doctor", "--json", "--workspace", lab.root)
+    service = next(row for row in json.loads(out) if row["check"] == "model in service")
+    assert code == 1 and not service["ok"] and service["mend"] == "churn-lab train"
+    assert train_small(lab)["version"] == 4 and current_model(lab)
+
+
+def test_a_switch_that_was_killed_never_happened_and_the_next_command_needs_no_repair(lab):
     first = read_metadata(lab)[0]["model_file"]
-    lab.current_model.write_text(first + "\n")  # as after a crash between pointer and history
-    train_small(lab, 9)
-    recovered = next(event for event in read_history(lab) if event["action"] == "recover")
-    assert recovered["to"] == first and rollback(lab)["to"] == first
+    served, kept = current_model(lab), stack_served(lab)
+    line = {"ts": "2026-01-01T00:00:00Z", "action": "promote", "from": served, "to": first, "why": ""}
+    with lab.history.open("a") as f:
+        f.write(json.dumps(line) + "\n")  # as after a crash between history and pointer
+    assert stack_served(lab) == kept
+    fresh = train_small(lab, 9)["model_file"]
+    assert stack_served(lab) == [*kept, fresh] and rollback(lab)["to"] == served
+
+
+def test_a_pointer_set_by_hand_is_read_as_a_way_back_and_a_rollback_goes_on_from_there(lab):
+    names = [entry["model_file"] for entry in read_metadata(lab)]
+    lab.current_model.write_text(names[1] + "\n")
+    assert stack_served(lab) == names[:2] and rollback(lab)["to"] == names[0]
+    promote(lab, names[1])
+    promote(lab, names[2])
+    lab.current_model.write_text(names[0] + "\n")
+    assert read_switches(lab)[-1]["action"] == "by hand" and stack_served(lab) == names[:1]
+    with pytest.raises(LabError, match="served before"):
+        rollback(lab)
 
 
 def test_a_torn_last_line_costs_one_line_only(lab):
@@ -300,7 +352,10 @@ def test_the_history_names_the_projects_commit(lab):
 def test_pruning_spares_the_model_in_service_and_the_way_back(churn_lab, lab):
     first, second, third = (entry["model_file"] for entry in read_metadata(lab))
     promote(lab, first)
-    assert churn_lab("registry", "prune", "--keep", "1", "--workspace", lab.root)[:2] == (0, f"{second}\n")
+    assert churn_lab("registry", "prune", "--keep", "1", "--workspace", lab.root)[:2] == (
+        0,
+        f"{lab.models}: {second}\n",
+    )
     assert model_path(lab, first).exists() and model_path(lab, third, ".onnx").exists()
     assert len(read_metadata(lab)) == 3 and rollback(lab)["to"] == third
     assert churn_lab("registry", "prune", "--keep", "0", "--workspace", lab.root)[0] == 1
@@ -352,7 +407,7 @@ def test_a_read_only_project_is_told_of_and_can_still_be_looked_at(churn_lab, sm
     ):
         code, _, error = churn_lab(*command, "--workspace", lab.root)
         assert code == 1 and error.startswith("Expected to write") and "read-only file system" in error, command
-    for command in (["registry", "list"], ["registry", "history"], ["rollback", "--list"], ["registry", "repair"]):
+    for command in (["registry", "list"], ["registry", "history"], ["rollback", "--list"]):
         assert churn_lab(*command, "--workspace", lab.root)[0] == 0, command
     assert snapshot(lab.root) == before
 
@@ -362,209 +417,89 @@ def many(small, tmp_path_factory) -> Workspace:
     """A registry of 1,000 versions, each of which has served; their files are links to one model's."""
     lab = Workspace(tmp_path_factory.mktemp("many") / "lab")
     shutil.copytree(small.root, lab.root)
-    entries, references = read_metadata(lab), json.loads(lab.train_stats.read_text())
-    template, reference, lines = entries[0], references[entries[0]["model_file"]], read_history(lab)[:2]
-    for version in range(4, 1001):
-        name = f"churn_model_v{version}_20260101_000000.joblib"
-        entries.append({**template, "version": version, "model_file": name})
-        references[name] = reference
-        for suffix in (".joblib", ".onnx"):
-            os.link(model_path(lab, template["model_file"], suffix), (lab.models / name).with_suffix(suffix))
-    write_json(lab.metadata, entries)
-    write_json(lab.train_stats, references)
+    template, lines = read_card(lab, read_metadata(lab)[0]["model_file"]), read_history(lab)[:2]
     with lab.history.open("a") as f:
-        f.writelines(json.dumps({**line, "to": e["model_file"]}) + "\n" for e in entries[3:] for line in lines)
-    lab.current_model.write_text(entries[-1]["model_file"] + "\n")
+        for version in range(4, 1001):
+            name = f"churn_model_v{version}_20260101_000000.joblib"
+            write_json((lab.models / name).with_suffix(".json"), {**template, "version": version, "model_file": name})
+            for suffix in (".joblib", ".onnx"):
+                os.link(model_path(lab, template["model_file"], suffix), (lab.models / name).with_suffix(suffix))
+            f.writelines(json.dumps({**line, "from": None, "to": name}) + "\n" for line in lines)
+    lab.current_model.write_text(name + "\n")
     return lab
 
 
 def test_a_thousand_versions_are_listed_and_numbered_on(many):
     assert [row["version"] for row in list_versions(many)] == list(range(1, 1001))
     assert train_small(many)["version"] == 1001
-    look_up = open_model(many, current_model(many))
-    assert look_up.entry["version"] == 1001
+    assert open_model(many, current_model(many)).card["version"] == 1001
+    assert len(read_json(many.metadata, "")) == len(read_json(many.train_stats, "")) == 1001
 
 
 def copy_of_first(lab: Workspace) -> tuple[bytes, bytes, dict, dict]:
     """What `register` asks for: the first version's files, figures and reference."""
-    entry = read_metadata(lab)[0]
-    joblib, onnx = (model_path(lab, entry["model_file"], suffix).read_bytes() for suffix in (".joblib", ".onnx"))
-    return joblib, onnx, entry, json.loads(lab.train_stats.read_text())[entry["model_file"]]
+    card = read_card(lab, read_metadata(lab)[0]["model_file"])
+    joblib, onnx = (model_path(lab, card["model_file"], suffix).read_bytes() for suffix in (".joblib", ".onnx"))
+    return joblib, onnx, {key: value for key, value in card.items() if key != "reference"}, card["reference"]
 
 
-def least_seconds(action, repeats: int = 15) -> float:
-    """Of several calls the quickest, which other work on the machine has delayed least."""
-    times = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        action()
-        times.append(time.perf_counter() - began)
-    return min(times)
-
-
-def test_a_thousand_versions_cost_a_registration_less_than_reading_them(trained, many, tmp_path):
-    few = Workspace(tmp_path / "few")
-    shutil.copytree(trained.root, few.root)
-    model = copy_of_first(few)
-    seconds = [least_seconds(lambda lab=lab: register(lab, *model)) for lab in (few, many)]
-    reading = least_seconds(lambda: (read_metadata(many), read_json(many.train_stats, "")))
-    assert seconds[1] - seconds[0] < reading
-
-
-def test_a_thousand_versions_are_listed_in_less_than_three_times_the_time_of_a_few(lab, many):
-    program = "from churn_lab.cli import main; main()"
-
-    def show_list(lab: Workspace) -> None:
-        command = [sys.executable, "-c", program, "registry", "list", "--workspace", str(lab.root)]
-        subprocess.run(command, check=True, capture_output=True)
-
-    few, much = (least_seconds(lambda lab=lab: show_list(lab), 5) for lab in (lab, many))
-    assert much < 3 * few
-
-
-@pytest.mark.parametrize("damage", ["{}", "[{]", "middle", "reference"])
-def test_a_refused_registration_writes_nothing(lab, damage):
-    path = lab.train_stats if damage == "reference" else lab.metadata
-    content = path.read_bytes()
-    middle = content.index(b'"features"')
-    path.write_bytes(damage.encode() if damage[0] in "{[" else content[:middle] + b"x" + content[middle + 1 :])
+def test_a_refused_registration_writes_nothing(lab):
+    model_path(lab, read_metadata(lab)[0]["model_file"], ".json").write_text("{]")
     before = snapshot(lab.root)
     with pytest.raises(LabError, match="registry repair"):
         register(lab, b"", b"", {"passed_gate": True}, {})
     assert snapshot(lab.root) == before
 
 
-@pytest.mark.parametrize("style", [{}, {"indent": 7}, {"separators": (",", ":")}])
-def test_a_version_is_added_as_if_all_had_been_written_anew(lab, style):
-    for path in (lab.metadata, lab.train_stats):
-        path.write_text("\n" + json.dumps(json.loads(path.read_text()), **style) + " \n\n")
-    entries, references = read_metadata(lab), json.loads(lab.train_stats.read_text())
+def test_both_lists_say_what_the_cards_say_after_each_registration(lab):
     new = register(lab, *copy_of_first(lab))
-    assert read_metadata(lab) == [*entries, new] and new["version"] == 4
-    assert json.loads(lab.train_stats.read_text()) == {**references, new["model_file"]: references[list(references)[0]]}
-
-
-def test_what_was_registered_reads_as_if_it_had_been_written_at_once(lab):
-    for _ in range(2):
-        register(lab, *copy_of_first(lab))
+    assert read_json(lab.metadata, "") == read_metadata(lab) and read_metadata(lab)[-1] == new and new["version"] == 4
+    references = {entry["model_file"]: read_card(lab, entry["model_file"])["reference"] for entry in read_metadata(lab)}
+    assert read_json(lab.train_stats, "") == references
     for path in (lab.metadata, lab.train_stats):
-        assert path.read_text() == json_text(json.loads(path.read_text()))
+        assert path.read_text() == json_text(json.loads(path.read_text())) + "\n"
 
 
-def test_an_entry_that_somebody_added_by_hand_is_seen_by_the_next_registration(lab):
-    register(lab, *copy_of_first(lab))
-    entries = read_metadata(lab)
-    added = {**entries[0], "version": 9, "model_file": "churn_model_v9_20260101_000000.joblib"}
-    write_json(lab.metadata, [*entries, added])
-    assert register(lab, *copy_of_first(lab))["version"] == 10 and read_metadata(lab)[4] == added
+@pytest.mark.parametrize("content", [None, "[]", "{", '[{"version": 1}]'])
+def test_lists_that_were_lost_or_edited_are_never_believed_against_the_cards(lab, content):
+    before = list_versions(lab)
+    for path in (lab.metadata, lab.train_stats):
+        path.unlink() if content is None else path.write_text(content)
+    assert list_versions(lab) == before and rollback(lab)["to"] == before[1]["model_file"]
+    new = train_small(lab)
+    assert new["version"] == 4 and read_json(lab.metadata, "") == read_metadata(lab)
 
 
-def test_a_lost_list_of_versions_is_not_begun_anew(churn_lab, lab):
-    before, content = list_versions(lab), snapshot(lab.models)
-    lab.metadata.unlink()
-    for command in (["registry", "list"], ["train", "--n-estimators", "5", "--gate-f1", "0"], ["rollback"]):
-        code, _, error = churn_lab(*command, "--workspace", lab.root)
-        assert code == 1 and "churn-lab registry repair" in error and not lab.metadata.exists(), command
-    lab.current_model.unlink()  # the history knows as well
-    with pytest.raises(LabError, match="registry/metadata.json, found no such file"):
-        list_versions(lab)
-    repair(lab)
-    assert list_versions(lab) == before and snapshot(lab.models) == content
+def test_a_registry_of_before_the_cards_lists_serves_drifts_and_rolls_back(churn_lab, lab):
+    before = list_versions(lab)
+    for path in lab.models.glob("*.json"):
+        path.unlink()
+    lab.history.write_text("".join(json.dumps(e) + "\n" for e in read_history(lab) if "card_sha256" not in e))
+    assert list_versions(lab) == before and open_model(lab, current_model(lab))
+    assert churn_lab("registry", "show", "2", "--workspace", lab.root)[0] == 0
+    assert rollback(lab)["to"] == before[1]["model_file"]
+    assert len(list(lab.models.glob("*.json"))) == 3 and not check_versions(lab)
 
 
-def test_a_lost_list_and_no_models_are_a_new_beginning_after_a_repair(lab):
-    lab.metadata.unlink()
+def test_a_registration_killed_before_its_card_leaves_files_that_nobody_asks_for(lab):
+    before = list_versions(lab)
+    for suffix in (".joblib", ".onnx"):
+        (lab.models / f"churn_model_v4_20260101_000000{suffix}").write_bytes(b"half a mod")
+    assert list_versions(lab) == before and not check_versions(lab)
+    assert train_small(lab)["version"] == 5
+
+
+def test_a_history_without_models_is_a_new_beginning(lab):
     shutil.rmtree(lab.models)
     lab.models.mkdir()
-    plan = repair(lab)
-    assert any("churn-lab train" in problem for problem in plan.problems)
+    lab.metadata.unlink()
+    assert list_versions(lab) == [] and "churn-lab train" in repair(lab)["problems"][-1]
     assert train_small(lab)["model_file"] == current_model(lab)
 
 
-def test_a_killed_first_registration_does_not_block_the_second(lab):
-    for path in (lab.metadata, lab.current_model, lab.history):
-        path.unlink()
-    assert list_versions(lab) == [] and train_small(lab)["version"] == 4
-
-
-@pytest.mark.parametrize("content", [None, "[]", "{"])
-def test_lost_or_damaged_references_are_repaired_and_then_training_goes_on(lab, content):
-    lab.train_stats.unlink() if content is None else lab.train_stats.write_text(content)
-    with pytest.raises(LabError, match="churn-lab registry repair"):
-        train_small(lab)
-    repair(lab)
-    assert len(json.loads(lab.train_stats.read_text())) == 3 and train_small(lab)["version"] == 4
-
-
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [("metrics", None), ("probe", None), ("onnx_sha256", "0" * 64), ("threshold", 0.99), ("passed_gate", False)],
-)
-def test_an_entry_that_was_damaged_or_altered_is_made_again_from_its_model(lab, key, value):
-    entries = read_metadata(lab)
-    changed = [*entries[:2], {**entries[2], key: value}]
-    if value is None:
-        del changed[2][key]
-    write_json(lab.metadata, changed)
-    assert repair(lab).steps == ["metadata.json: add 1 entries from models/"]
-    assert read_metadata(lab) == entries and plan_repair(lab).steps == []
-
-
-def forget_hashes(lab: Workspace) -> None:
-    lines = [json.loads(line) for line in lab.history.read_text().splitlines()]
-    lab.history.write_text("".join(json.dumps({**e, "onnx_sha256": None}) + "\n" for e in lines))
-
-
-@pytest.mark.parametrize("key, damaged", [("contract", {}), ("probe", {"features": {}})])
-def test_an_entry_with_an_empty_core_is_told_and_repaired(churn_lab, lab, key, damaged):
-    kept = lab.metadata.read_text()
-    entries = json.loads(kept)
-    entries[0][key] = damaged
-    write_json(lab.metadata, entries)
-    for command in (["registry", "list"], ["rollback", "--list"], ["drift"]):
-        code, _, err = churn_lab(*command, "--workspace", lab.root)
-        assert code == 1 and "Next: churn-lab registry repair" in err
-    assert churn_lab("registry", "repair", "--yes", "--workspace", lab.root)[0] == 0
-    assert json.loads(lab.metadata.read_text()) == json.loads(kept)
-    assert [event["to"] for event in read_history(lab) if event["action"] == "repair"] == ["metadata.json"]
-
-
-@pytest.mark.parametrize("empty", ["[]", "\n[]\n", " [ ]", "[\n]\n"])
-def test_the_first_registration_after_an_emptied_list_is_sound(lab, empty):
-    lab.metadata.write_text(empty)
-    lab.train_stats.write_text(empty.replace("[", "{").replace("]", "}"))
-    entry = train_small(lab)
-    assert [row["model_file"] for row in list_versions(lab)] == [entry["model_file"]]
-    assert list(json.loads(lab.train_stats.read_text())) == [entry["model_file"]]
-
-
-def test_without_a_witness_a_disagreement_is_told_and_not_decided(lab):
-    entries = read_metadata(lab)
-    write_json(lab.metadata, [{**entries[0], "onnx_sha256": "0" * 64}, *entries[1:]])
-    forget_hashes(lab)
-    plan = plan_repair(lab)
-    assert plan.steps == [] and len(plan.problems) == 1 and entries[0]["model_file"] in plan.problems[0]
-
-
-def test_a_model_that_was_changed_is_not_blessed_when_its_entry_is_lost(lab):
-    import onnx
-
-    name = read_metadata(lab)[0]["model_file"]
-    path = model_path(lab, name, ".onnx")
-    model = onnx.load(path)
-    model.doc_string = "changed; answers the probe as before"
-    onnx.save(model, path)
-    lab.metadata.unlink()
-    plan = repair(lab)
-    assert any(path.name in problem and "SHA-256" in problem for problem in plan.problems)
-    assert [row["version"] for row in list_versions(lab)] == [2, 3]
-
-
 def test_without_history_and_pointer_the_highest_version_serves(lab):
-    first = model_path(lab, read_metadata(lab)[0]["model_file"], ".onnx")
     for _ in range(8):
         train_small(lab)
-    assert first.exists() and list_versions(lab)[-1]["version"] == 11
     for path in (lab.history, lab.current_model, lab.metadata):
         path.unlink()
     repair(lab)
@@ -588,9 +523,10 @@ def test_a_damaged_model_is_told_once_and_by_us(lab, capfd):
             del attribute.ints[len(attribute.ints) // 2 :], attribute.floats[len(attribute.floats) // 2 :]
     for content in (path.read_bytes()[:3000], model.SerializeToString()):
         path.write_bytes(content)
+        change_card(lab, entry["model_file"], onnx_sha256=hashlib.sha256(content).hexdigest())
         with pytest.raises(LabError, match="a model in models/"):
-            open_entry(lab, {**entry, "onnx_sha256": hashlib.sha256(content).hexdigest()})
-    assert capfd.readouterr().err == ""
+            open_model(lab, entry["model_file"])
+    assert capfd.readouterr().err == "" and check_version(lab, entry["model_file"])
 
 
 @pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="mounting a small disk takes root on Linux")
@@ -610,20 +546,26 @@ def test_a_disk_that_takes_half_a_model_keeps_none_of_it(small, small_disk):
 
 @pytest.mark.parametrize("fails", ["metadata.json", "history.jsonl"])
 def test_a_registration_that_fails_late_takes_everything_back(lab, monkeypatch, fails):
-    from churn_lab import registry, workspace
+    from churn_lab import files
 
-    def refuse(*_, **__):
-        raise LabError("to write it", "no space left on device", "free some")
+    model, before, move, flush = copy_of_first(lab), snapshot(lab.root), os.replace, os.fsync
 
-    entry, before = read_metadata(lab)[0], snapshot(lab.root)
-    onnx = model_path(lab, entry["model_file"], ".onnx").read_bytes()
+    def refuse_metadata(source, target):
+        if target == lab.metadata:
+            raise OSError(28, "No space left on device")
+        move(source, target)
+
+    def refuse_history(handle):
+        if os.readlink(f"/proc/self/fd/{handle}").endswith("history.jsonl"):
+            raise OSError(28, "No space left on device")
+        flush(handle)
+
     if fails == "history.jsonl":
-        monkeypatch.setattr(registry, "record", refuse)
+        if not os.path.isdir("/proc/self/fd"):
+            pytest.skip("asks /proc which file is being flushed")
+        monkeypatch.setattr(os, "fsync", refuse_history)
     else:
-        move = workspace._replace
-        monkeypatch.setattr(
-            workspace, "_replace", lambda source, path: refuse() if path == lab.metadata else move(source, path)
-        )
+        monkeypatch.setattr(files.os, "replace", refuse_metadata)
     with pytest.raises(LabError, match="no space left"):
-        register(lab, b"x", onnx, entry, {})
+        register(lab, *model)
     assert snapshot(lab.root) == before

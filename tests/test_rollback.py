@@ -9,10 +9,12 @@ import sys
 import pytest
 from conftest import snapshot
 
-from churn_lab.files import LabError, write_json
-from churn_lab.registry import current_model, promote, read_history, read_metadata, registry_lock
+from churn_lab.files import LabError
+from churn_lab.model_cards import read_metadata
+from churn_lab.registry import promote
+from churn_lab.registry_history import current_model, read_history, read_switches
 from churn_lab.registry_repair import prune
-from churn_lab.rollback import list_targets, rollback, served_before
+from churn_lab.rollback import list_targets, rollback, stack_served, stack_switches
 from churn_lab.train import Forest, train
 
 SMALL = Forest(n_estimators=5)
@@ -57,7 +59,7 @@ def history(text: str) -> list[dict]:
     ],
 )
 def test_before_is_a_question_about_service(events, before):
-    assert served_before(history(events)) == before
+    assert stack_switches(history(events))[:-1][::-1] == before
 
 
 def test_rolling_back_twice_goes_on_backwards_and_then_ends(churn_lab, lab):
@@ -120,68 +122,45 @@ def test_the_drift_reference_follows_the_model(lab):
     assert read_reference(lab, current_model(lab))["rows"] == read_metadata(lab)[0]["rows"]["train"]
 
 
-def test_a_killed_rollback_does_not_lead_back_to_what_it_fled_from(lab):
-    train(lab, forest=SMALL, gate_f1=0.0, tolerance=1.0)
-    first, second, _ = names(lab)
-    lab.current_model.write_text(second + "\n")  # a rollback that was killed before it wrote its line
-    assert rollback(lab)["to"] == current_model(lab) == first
-
-
 KILLED = """
 import os, signal, sys
 from churn_lab import registry
 from churn_lab.workspace import Workspace
-registry.record = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)  # the pointer is switched, the line not written
-registry.promote(Workspace(sys.argv[1]), *sys.argv[2:])
+
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+if sys.argv[1] == "before":
+    registry.write_atomic = die
+else:
+    write = registry.write_atomic
+    registry.write_atomic = lambda *arguments: (write(*arguments), die())
+registry.promote(Workspace(sys.argv[2]), *sys.argv[3:])
 """
 
 
 @pytest.mark.skipif(os.name == "nt", reason="kill -9 is a POSIX signal")
-@pytest.mark.parametrize(("action", "way_back"), [("promote", [2, 1]), ("rollback", [])])
-def test_a_switch_killed_before_its_line_is_recorded_as_what_it_was(lab, action, way_back):
+@pytest.mark.parametrize("action", ["promote", "rollback"])
+@pytest.mark.parametrize("instant", ["before", "after"])
+def test_a_switch_killed_before_or_after_the_pointer_moves_needs_no_repair(lab, action, instant):
     first, second = names(lab)
-    command = [sys.executable, "-c", KILLED, str(lab.root), first, action, "for a reason"]
+    served = stack_served(lab)
+    command = [sys.executable, "-c", KILLED, instant, str(lab.root), first, action, "for a reason"]
     assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
-    assert current_model(lab) == first and read_history(lab)[-1]["to"] == second
-    with registry_lock(lab):
-        event = read_history(lab)[-1]
-    assert (event["action"], event["interrupted"]) == ("recover", action)
-    assert (event["from"], event["to"]) == (second, first) and "for a reason" in event["why"]
-    assert event["user"] and event["host"] and not lab.intent.exists()
-    assert served_before(read_history(lab)) == [names(lab)[number - 1] for number in way_back]
-    if way_back:
-        assert rollback(lab)["to"] == second  # and not one step too far
+    event = read_history(lab)[-1]
+    assert (event["action"], event["from"], event["to"], event["why"]) == (action, second, first, "for a reason")
+    if instant == "before":
+        assert current_model(lab) == second and stack_served(lab) == served
+    else:
+        assert current_model(lab) == first and read_switches(lab)[-1] == event
+        assert stack_served(lab) == ([first] if action == "rollback" else [first, second, first])
+    third = train(lab, forest=SMALL, gate_f1=0.0, tolerance=1.0)["model_file"]  # the next line's `from` tells the same
+    assert stack_served(lab)[-2:] == [second if instant == "before" else first, third]
 
 
-@pytest.mark.parametrize(
-    "changed",
-    [{"from": "another"}, {"to": "another"}, {"action": "prune"}, {"action": None}, None, "{"],
-)
-def test_a_note_of_another_switch_is_not_believed(lab, changed):
-    first, second = names(lab)
-    note = {"action": "promote", "from": second, "to": first, "why": "said the note"}
-    text = changed if changed == "{" else json.dumps(changed and note | changed)
-    lab.intent.write_text(text)
-    lab.current_model.write_text(first + "\n")
-    with registry_lock(lab):
-        event = read_history(lab)[-1]
-    assert event["action"] == "recover" and "interrupted" not in event and "said the note" not in event["why"]
-    assert not lab.intent.exists() and served_before(read_history(lab)) == []
-
-
-def test_a_note_that_was_left_behind_is_forgotten(lab):
-    first, second = names(lab)
-    lab.intent.write_text(json.dumps({"action": "promote", "from": second, "to": first, "why": ""}))
-    before = read_history(lab)  # killed after the note and before the switch
-    with registry_lock(lab):
-        assert read_history(lab) == before and not lab.intent.exists()
-    rollback(lab)
-    assert not lab.intent.exists() and read_history(lab)[-1]["action"] == "rollback"
-
-
-def test_a_switch_that_fails_takes_its_note_back(lab, monkeypatch):
+def test_a_switch_that_fails_takes_its_line_back(lab, monkeypatch):
     before = snapshot(lab.root)
-    monkeypatch.setattr("churn_lab.registry.record", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("churn_lab.registry.write_atomic", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         promote(lab, names(lab)[0])
     assert snapshot(lab.root) == before
@@ -189,23 +168,26 @@ def test_a_switch_that_fails_takes_its_note_back(lab, monkeypatch):
 
 def test_a_served_model_that_nobody_knows_any_more_is_skipped(lab):
     train(lab, forest=SMALL, gate_f1=0.0, tolerance=1.0)
-    first, second, third = read_metadata(lab)
-    write_json(lab.metadata, [first, third])
+    first, second, third = names(lab)
+    for path in (lab.models / second, lab.metadata):
+        path.with_suffix(".json").unlink()
     result = rollback(lab)
-    assert result["to"] == current_model(lab) == first["model_file"]
-    assert result["skipped"] == {second["model_file"]: "metadata.json does not know it"}
+    assert result["to"] == current_model(lab) == first and list(result["skipped"]) == [second]
+    assert "found none" not in result["skipped"][second] and "a card" in result["skipped"][second]
 
 
 @pytest.mark.parametrize("content", [b"", b"../x\n", b"\xff\xfe"])
 def test_a_damaged_pointer_is_mended_by_the_commands_that_its_message_names(churn_lab, lab, content):
     lab.current_model.write_bytes(content)
     code, _, error = churn_lab("rollback", "--workspace", lab.root)
-    assert code == 1 and "churn-lab rollback --list" in error
+    assert code == 1 and error.endswith("Next: churn-lab registry repair\n")
     assert churn_lab("rollback", "--list", "--workspace", lab.root)[0] == 0
     assert churn_lab("registry", "list", "--workspace", lab.root)[0] == 0
     assert prune(lab, keep=1) == []
     assert churn_lab("rollback", "--to", "1", "--workspace", lab.root)[0] == 0
     assert current_model(lab) == names(lab)[0]
+    lab.current_model.write_bytes(content)
+    assert churn_lab("registry", "repair", "--workspace", lab.root)[0] == 0 and current_model(lab) == names(lab)[0]
     lab.current_model.write_bytes(content)
     assert train(lab, forest=SMALL, gate_f1=0.0)["model_file"] == current_model(lab)
 

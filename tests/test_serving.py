@@ -19,7 +19,9 @@ import pytest
 from conftest import ROOT, SOAK, wait_until
 
 from churn_lab.log_window import LogReader
-from churn_lab.registry import open_model, promote, read_metadata
+from churn_lab.model_cards import read_metadata
+from churn_lab.registry import promote
+from churn_lab.serving_model import open_model
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 from http_load import post, run_load  # noqa: E402
@@ -132,7 +134,7 @@ def test_models_that_flip_under_load_fail_no_request_and_mix_no_answer(lab):
     assert sorted(line["request_id"] for line in lines) == sorted(json.loads(a)["request_id"] for a in answers)
     assert {line["model_version"] for line in lines} == set(names)
     rows = [line["features"] for line in lines]
-    expected = {name: models[name].probabilities_of(rows) for name in names}
+    expected = {name: models[name].predict_proba_rows(rows) for name in names}
     for index, line in enumerate(lines):
         assert abs(line["probability"] - expected[line["model_version"]][index]) < 1e-6
     shown = {(line["request_id"], line["model_version"], line["probability"]) for line in lines}

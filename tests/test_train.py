@@ -11,8 +11,10 @@ from conftest import snapshot
 from churn_lab.evaluate import split_rows
 from churn_lab.files import LabError
 from churn_lab.generate_data import draw_customers, generate
+from churn_lab.model_cards import read_metadata
 from churn_lab.prepare_data import prepare, read_contract, read_processed
-from churn_lab.registry import current_model, load_pipeline, open_model, read_metadata
+from churn_lab.registry_history import current_model
+from churn_lab.serving_model import load_pipeline, open_model
 from churn_lab.train import Forest, check_conversion, compare_f1, convert_to_onnx, pass_gate, train
 
 BASELINE = {"baseline": "always churn", "f1": 0.43}
@@ -45,11 +47,11 @@ def test_the_real_data_reaches_its_figures(empty_lab, telco):
 def test_behaviour_more_complaints_never_lower_and_region_changes_little(full):
     model, contract = open_model(full, current_model(full)), read_contract(full)
     rows = split_rows(read_processed(full, contract), "churn").test
-    plain = model.probability(rows)
+    plain = model.predict_proba(rows)
     for more in (1, 2, 3):
-        raised = model.probability(rows.assign(num_complaints=rows["num_complaints"] + more))
+        raised = model.predict_proba(rows.assign(num_complaints=rows["num_complaints"] + more))
         assert (raised - plain).mean() > 0.05
-    moved = [model.probability(rows.assign(region=region)).mean() for region in ("NA", "EU", "AF", "AS")]
+    moved = [model.predict_proba(rows.assign(region=region)).mean() for region in ("NA", "EU", "AF", "AS")]
     assert max(moved) - min(moved) < 0.05
 
 
@@ -61,9 +63,9 @@ def test_the_served_model_answers_as_scikit_learn_does(full, empty_lab, telco):
         rows = read_processed(lab, contract)
         served = open_model(lab, current_model(lab))
         expected = load_pipeline(lab).predict_proba(rows[contract.names])[:, 1]
-        assert np.abs(served.probability(rows) - expected).max() <= 1e-5
+        assert np.abs(served.predict_proba(rows) - expected).max() <= 1e-5
         one = rows[contract.names].iloc[7].to_dict()
-        assert served.probability_of(one) == pytest.approx(expected[7], abs=1e-5)
+        assert served.predict_proba_one(one) == pytest.approx(expected[7], abs=1e-5)
 
 
 def test_columns_may_have_any_name(empty_lab):
@@ -82,7 +84,7 @@ def test_columns_may_have_any_name(empty_lab):
     contract = read_contract(empty_lab)
     data = read_processed(empty_lab, contract)
     expected = load_pipeline(empty_lab).predict_proba(data[contract.names])[:, 1]
-    assert np.abs(open_model(empty_lab, current_model(empty_lab)).probability(data) - expected).max() <= 1e-5
+    assert np.abs(open_model(empty_lab, current_model(empty_lab)).predict_proba(data) - expected).max() <= 1e-5
 
 
 def test_a_served_model_that_answers_otherwise_is_not_registered(full):

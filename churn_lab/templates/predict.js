@@ -1,13 +1,13 @@
 "use strict";
 
 const $ = (id) => document.getElementById(id);
-const form = $("form");
+let form = null, fields = [], tabs = [];
 const percent = (share) => (share * 100).toFixed(share > 0.0995 && share < 0.9995 ? 0 : 1) + " %";
 const shortName = (file) => file.replace(/\.joblib$/, "");
 
 // --- what stands in the form ---
 
-const fields = [...document.querySelectorAll(".field[data-name]")].map((box) => {
+const findFields = () => [...document.querySelectorAll(".field[data-name]")].map((box) => {
   const [main, other] = [box.querySelector("select, input"), box.querySelector(".other")];
   const error = box.querySelector(".error");
   const writesOther = () => other !== null && main.selectedOptions[0].hasAttribute("data-other");
@@ -28,6 +28,7 @@ const fields = [...document.querySelectorAll(".field[data-name]")].map((box) => 
       }
       this.showOther();
     },
+    isEmpty: () => main.value === "" || (box.dataset.kind === "category" && main.selectedIndex === 0),
     showOther() {
       if (other !== null) other.hidden = !writesOther();
     },
@@ -39,6 +40,7 @@ const fields = [...document.querySelectorAll(".field[data-name]")].map((box) => 
   };
 });
 
+const isEmpty = () => fields.every((field) => field.isEmpty());
 const readForm = () => Object.fromEntries(fields.map((field) => [field.name, field.value()]));
 const apiKey = () => ($("api-key") ? $("api-key").value : "");
 const keyHeader = () => (apiKey() ? { "X-API-Key": apiKey() } : {});
@@ -85,10 +87,12 @@ function showAnswer(answer) {
   $("threshold-label").textContent = "threshold " + percent(answer.threshold);
   $("why").textContent = `The probability of leaving is ${percent(answer.probability)}. ` +
     `From ${percent(answer.threshold)} on, this model calls it leaving.`;
-  const unseen = answer.unseen || [];
-  $("unseen").hidden = unseen.length === 0;
-  $("unseen").textContent = unseen.length
-    ? `Never seen in training: ${unseen.join(", ")}. The model answered without knowing what that means.` : "";
+  const [unseen, beyond] = [answer.unseen || [], answer.beyond || []];
+  const warnings = [];
+  if (unseen.length) warnings.push(`Never seen in training: ${unseen.join(", ")}. The model answered without knowing what that means.`);
+  if (beyond.length) warnings.push(`Beyond all customers of the training data: ${beyond.join(", ")}. The model answered as for the farthest one it knows.`);
+  $("unseen").hidden = warnings.length === 0;
+  $("unseen").textContent = warnings.join(" ");
   $("by").textContent = shortName(answer.model_version);
   $("request-id").textContent = answer.request_id === null ? "without an id" : answer.request_id;
   $("latency").textContent = answer.latency_ms.toFixed(2) + " ms";
@@ -162,12 +166,12 @@ const snippets = {
   ],
 };
 
-const tabs = [...document.querySelectorAll('[role="tab"]')];
-
 function showCode() {
   const tab = tabs.find((candidate) => candidate.getAttribute("aria-selected") === "true");
   $("code").setAttribute("aria-labelledby", tab.id);
-  $("code").textContent = snippets[tab.id.slice(4)](readForm()).join("\n");
+  const example = document.querySelector("[data-example]");
+  const customer = isEmpty() && example ? JSON.parse(example.dataset.example) : readForm();
+  $("code").textContent = snippets[tab.id.slice(4)](customer).join("\n");
 }
 
 function chooseTab(tab, focus) {
@@ -228,7 +232,7 @@ async function watchModel() {
       const first = shown === null;
       shown = health.model_version;
       $("model-name").textContent = shortName(shown);
-      if (!form) return location.reload();
+      if (!form && !$("unlock")) return location.reload();
       if (!first && (!$("api-key") || apiKey())) await readModel();
     }
   } catch (error) {
@@ -237,32 +241,55 @@ async function watchModel() {
   }
 }
 
+// --- a service that asks for its key before it shows the form ---
+
+async function unlock(event) {
+  event.preventDefault();
+  const key = $("unlock-key").value;
+  const response = await fetch("./", { headers: { "X-API-Key": key } });
+  const page = new DOMParser().parseFromString(await response.text(), "text/html");
+  if (!page.getElementById("form")) {
+    $("unlock-error").textContent = page.getElementById("unlock") ? "This key is not the right one." : "There is no model yet.";
+    return $("unlock-key").focus();
+  }
+  document.querySelector("main").replaceWith(page.querySelector("main"));
+  start();
+  $("api-key").value = key;
+  $("form").focus();
+}
+
 // --- start ---
 
-if (form) {
+function fillExample(button) {
+  const values = JSON.parse(button.dataset.example);
+  clearErrors();
+  for (const field of fields) field.fill(values[field.name]);
+  showCode();
+  $("ask").focus();
+}
+
+function start() {
+  [form, fields, tabs] = [$("form"), findFields(), [...document.querySelectorAll('[role="tab"]')]];
+  if ($("unlock-key")) $("unlock").addEventListener("submit", unlock);
+  if (!form) return;
   form.addEventListener("submit", ask);
   form.addEventListener("input", () => {
     for (const field of fields) field.showOther();
     showCode();
   });
   for (const button of document.querySelectorAll("[data-example]")) {
-    button.addEventListener("click", () => {
-      const values = JSON.parse(button.dataset.example);
-      clearErrors();
-      for (const field of fields) field.fill(values[field.name]);
-      showCode();
-      $("ask").focus();
-    });
+    button.addEventListener("click", () => fillExample(button));
   }
   for (const tab of tabs) {
     tab.addEventListener("click", () => chooseTab(tab));
     tab.addEventListener("keydown", moveTab);
   }
-  if ($("api-key")) $("api-key").addEventListener("change", readModel);
   $("copy").addEventListener("click", copyCode);
   $("reload").addEventListener("click", () => location.reload());
   for (const field of fields) field.showOther();
   showCode();
 }
+
+start();
 watchModel();
 setInterval(watchModel, 1000);
