@@ -444,6 +444,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                            'churn_lab/git_lab/repository.py'),
                                               'churn_lab.git_lab.repository.Lab.logged': ( 'inside/git_lab/repository.html#lab.logged',
                                                                                            'churn_lab/git_lab/repository.py'),
+                                              'churn_lab.git_lab.repository.Lab.made_here': ( 'inside/git_lab/repository.html#lab.made_here',
+                                                                                              'churn_lab/git_lab/repository.py'),
                                               'churn_lab.git_lab.repository.Lab.older': ( 'inside/git_lab/repository.html#lab.older',
                                                                                           'churn_lab/git_lab/repository.py'),
                                               'churn_lab.git_lab.repository.Lab.on_disk': ( 'inside/git_lab/repository.html#lab.on_disk',

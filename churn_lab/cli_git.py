@@ -80,7 +80,8 @@ def git_reset(
     place = reset_in_place(root, step)
     print(f"{root}: ready for Git step {step}; the old state is under {place}/")
     print(f"Back: git for-each-ref {place} lists it; git branch NAME {place}/heads/BRANCH has a branch again;")
-    print(f"git restore --source {place}/worktree FILE a file as it was on the disk")
+    print(f"git restore --source {place}/worktree FILE a file as it was on the disk;")
+    print(f".git/churn-lab-{place.rsplit('/', 1)[1]}.json is what the checks had seen")
 
 
 def git_graph(

@@ -84,6 +84,7 @@ RIGHT_WAYS = [
         amended=["add .gitignore", "commit -m x", ADD, "commit --amend -m y"],
         two_commits=["add src", "commit -m code", "add .gitignore", "commit -m rules"],
         main_branch_renamed=[ADD, "commit -m x", "branch -m production"],
+        rules_changed_on_the_disk_later=[ADD, "commit -m x", (".gitignore", "runs/\n")],
         data_taken_out_again=[
             ("data/raw.csv", "x"),
             "add -f data",
@@ -118,6 +119,8 @@ RIGHT_WAYS += _ways(
     4,
     shortest=WALK[4],
     other_name=["checkout -b ids", _IMPORT, (API, "return None", "return uuid.uuid4().hex"), COMMIT],
+    in_two_lines=[BRANCH, _IMPORT, (API, "return None", "key: str = uuid.uuid4().hex\n    return key"), COMMIT],
+    formatted=[BRANCH, _IMPORT, (API, "return None", 'return f"{uuid.uuid4().hex}"'), COMMIT],
     a_lambda=[BRANCH, USE_UUID, (API, "id=new_request_id)", "id=lambda: uuid4().hex)"), COMMIT],
     a_helper=[
         BRANCH,
@@ -185,6 +188,7 @@ RIGHT_WAYS += _ways(
         (*SOLVED[:2], f"gate_f1 = 0.60\n{_QUOTES}\n{SOLVED[1]}{_QUOTES}\n"),
         COMMIT,
     ],
+    heading_underlined_with_equal_signs=[*WALK[6], (TRAIN, '"""Train', '"""Training\n=======\n\nTrain'), COMMIT],
     settled_in_the_next_commit=[*_PARTED, f"merge -X theirs {_JOIN}", (TRAIN, "0.62", "0.60"), COMMIT],
     other_line_ends=[*WALK[6][:7], (*SOLVED[:2], "gate_f1 = 0.60\r\n"), COMMIT],
 )
@@ -201,6 +205,14 @@ RIGHT_WAYS += _ways(
     with_untracked=[ADD_TODO, ("new.txt", "x"), "stash -u", "stash pop"],
     onto_a_branch=[*_STASHED, "stash branch later"],
     lost_after_the_check=[*_STASHED, "stash pop", "check", "reset --hard"],
+    in_small_letters=[(ROLLBACK, "\nimport sys", "\n# todo: ask first\nimport sys"), "stash", "stash pop"],
+    another_one_after_a_commit=[
+        ADD_TODO,
+        COMMIT,
+        (ROLLBACK, "# TODO", "# TODO: and log it\n# TODO"),
+        "stash",
+        "stash pop",
+    ],
 )
 RIGHT_WAYS += _ways(
     8,
@@ -225,6 +237,7 @@ RIGHT_WAYS += _ways(
         *(part for how in (SOFT, MIXED, HARD) for part in ((TRIAL, f"new {how}\n"), COMMIT, how, "check")),
     ],
     on_a_branch=["switch -c trial", *WALK[8]],
+    on_no_branch=["checkout -q --detach", *WALK[8]],
 )
 
 _UNEDIT = (API, "# BAD CHANGE\n", "")
@@ -275,6 +288,7 @@ WRONG_WAYS += [
         data_committed=[("data/raw.csv", "x"), "add -f data", ADD, "commit -m x"],
         model_committed_before_the_rule=[("models/m.joblib", "x"), "add -f models", "commit -m x", ADD, "commit -m y"],
         no_rule_for_models=[(".gitignore", "data/\nlogs/\n"), ADD, "commit -m x"],
+        rules_not_committed=[(".gitignore", "runs/\n"), ADD, "commit -m x", (".gitignore", "data/\nmodels/\nlogs/\n")],
         rules_on_one_machine_only=[
             (".gitignore", "runs/\n"),
             (".git/info/exclude", "data/\nmodels/\nlogs/\n"),
@@ -316,6 +330,7 @@ WRONG_WAYS += _ways(
     ],
     not_returned=[BRANCH, USE_UUID, (API, "return None", "uuid4().hex"), COMMIT],
     not_imported=[BRANCH, RETURN_HEX, COMMIT],
+    module_not_imported=[BRANCH, (API, "return None", "return uuid.uuid4().hex"), COMMIT],
     on_the_main_branch=[USE_UUID, RETURN_HEX, COMMIT],
     branch_made_afterwards=[USE_UUID, RETURN_HEX, COMMIT, BRANCH],
 )
@@ -410,6 +425,16 @@ WRONG_WAYS += _ways(
         "commit --amend --allow-empty -m x",
     ],
     taken_off_by_hand=[*_MADE[:2], "check", f"rm -q --cached {TRIAL}", "check", "clean -fdq experiments", "check"],
+    one_reset_and_two_edits=[
+        *_MADE,
+        SOFT,
+        "check",
+        f"rm -q --cached {TRIAL}",
+        "check",
+        "clean -fdq experiments",
+        "check",
+    ],
+    one_hard_reset_and_two_edits=[*_MADE, HARD, "check", (TRIAL, "one line\n"), "check", "add experiments", "check"],
     three_times_soft=[*_MADE, *[SOFT, "check", "commit -m x"] * 3],
 )
 

@@ -4,7 +4,7 @@ import re
 import shutil
 
 import pytest
-from git_ways import API, COMMIT, TRIAL, WALK, WRONG_WAYS, follow
+from git_ways import COMMIT, TRIAL, WALK, WRONG_WAYS, follow
 
 from churn_lab.git_lab.git import Git
 from churn_lab.git_lab.reset import build_state
@@ -184,4 +184,3 @@ def test_a_name_that_is_taken_is_not_advised_again(at):
     follow(git, ["branch feature/api-request-id", *WALK[4][1:3], COMMIT])
     said = check_repository(git.folder, 4)[0].next_step
     assert said.startswith("git switch -c feature/api-request-id-2; ")
-    assert API in WALK[4][1]

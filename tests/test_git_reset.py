@@ -9,7 +9,7 @@ from git_ways import WALK, follow
 from churn_lab.files import LabError
 from churn_lab.git_lab.git import Git, run_git
 from churn_lab.git_lab.repository import GIVEN, Lab, read_memory
-from churn_lab.git_lab.reset import build_state, reset_in_place, save_state
+from churn_lab.git_lab.reset import ADD_TODO, build_state, reset_in_place, save_state
 from churn_lab.git_workflow import check_repository
 
 
@@ -126,3 +126,65 @@ def test_the_main_branch_after_a_reset_is_main(git):
     git("branch -m production")
     reset_in_place(git.folder, 5)
     assert Lab(git.folder).main_name == "main"
+
+
+def test_a_stash_from_before_a_reset_does_not_count_after_it(git):
+    follow(git, [part for step in (6, 7) for part in WALK[step]])
+    assert check_repository(git.folder, 7)[0].ok
+    reset_in_place(git.folder, 7)
+    follow(git, [ADD_TODO])
+    result = check_repository(git.folder, 7)[0]
+    assert not result.ok and "never stashed" in result.found
+    follow(git, ["stash", "stash pop"])
+    assert check_repository(git.folder, 7)[0].ok
+
+
+def test_a_rebase_from_before_a_reset_does_not_count_after_it(git):
+    follow(git, [part for step in range(6, 11) for part in WALK[step]])
+    assert check_repository(git.folder, 10)[0].ok
+    reset_in_place(git.folder, 10)
+    follow(git, [("README.md", "# My lab\n"), "add README.md", "commit -m x", *WALK[10][:3]])  # never rebased
+    assert "nothing to rebase" in check_repository(git.folder, 10)[0].found
+    follow(git, ["switch main", ("README.md", "# Mine\n"), "commit -a -m y", "switch -", "rebase main"])
+    assert check_repository(git.folder, 10)[0].ok
+
+
+def test_branches_that_are_brought_back_after_a_reset_count_again(git):
+    follow(git, [part for step in range(6, 11) for part in WALK[step]])
+    place = reset_in_place(git.folder, 6)
+    git(f"reset -q --keep {place}/heads/main")
+    held = [result.step for result in check_repository(git.folder) if result.ok]
+    assert held == [1, 2, 3, 4, 5, 6, 9, 10]
+    memory = git.folder / ".git" / "churn-lab-1.json"
+    memory.replace(memory.with_name("churn-lab.json"))
+    assert all(result.ok for result in check_repository(git.folder))
+
+
+def test_what_was_seen_before_a_reset_is_kept_beside_the_new_memory(git):
+    follow(git, [part for step in (6, 7) for part in WALK[step]])
+    number = reset_in_place(git.folder, 7).rsplit("/", 1)[1]
+    assert "popped" in (git.folder / ".git" / f"churn-lab-{number}.json").read_text()
+
+
+def test_a_reset_keeps_what_the_students_own_rules_ignore(git):
+    (git.folder / ".gitignore").write_text("src/notes.py\n.gitignore\n")
+    place = reset_in_place(git.folder, 2)
+    assert git(f"show {place}/worktree:.gitignore") == "src/notes.py\n.gitignore\n"
+
+
+def test_a_reset_does_not_take_branches_from_another_working_tree(git):
+    git("worktree add -q ../side -b trial")
+    before = refs_of(git.folder)
+    with pytest.raises(LabError, match="one working tree"):
+        reset_in_place(git.folder, 4)
+    assert refs_of(git.folder) == before
+
+
+def test_a_reset_in_a_shell_says_how_to_get_everything_back(git, churn_lab):
+    (git.folder / "src" / "train.py").write_text("half done\n")
+    code, out, _ = churn_lab("git", "reset", 4, "--yes", "--repo", git.folder)
+    assert code == 0
+    git("restore --source refs/churn-lab/1/worktree src/train.py")
+    git("branch mine refs/churn-lab/1/heads/main")
+    assert "refs/churn-lab/1/worktree" in out and "git branch" in out
+    assert (git.folder / "src" / "train.py").read_text() == "half done\n"

@@ -117,7 +117,7 @@ def open_repository(folder: Path) -> tuple[Path, Path, Path]:
         raise LabError(f"a repository in {folder.name}", f"one further up, in {root.name}", f"git init, in the project's folder {folder}")
     return root, Path(git_dir), (folder / common).resolve()
 
-# %% ../../nbs/inside/git_lab/repository.ipynb #e7e49e4c
+# %% ../../nbs/inside/git_lab/repository.ipynb #cc258d09
 class Lab:
     "A student's repository at this moment, and what earlier checks have seen in it."
 
@@ -196,6 +196,12 @@ class Lab:
     def older(self) -> frozenset[str]:
         "The commits from before a `churn-lab git reset`, unless a branch has them again."
         return frozenset(self.memory["older"]).difference(*(self.reach(tip) for name, tip in self.refs.items() if name.startswith("refs/heads/")))
+
+    @cached_property
+    def made_here(self) -> set[str]:
+        "The commits that were made on this machine, by its reflogs, and not only fetched or looked at."
+        making = {"commit", "merge", "revert", "cherry-pick", "rebase", "am"}
+        return {oid for oid, words in self.logged.items() if words & making}
 
     @cached_property
     def children(self) -> dict[str, list[str]]:

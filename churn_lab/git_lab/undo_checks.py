@@ -39,7 +39,7 @@ def _stashes(lab: Lab) -> dict[str, set[bytes]]:
                 found[commit.oid] = after - before
     return found
 
-# %% ../../nbs/inside/git_lab/undo_checks.ipynb #c1dcbe66
+# %% ../../nbs/inside/git_lab/undo_checks.ipynb #82b589d0
 def check_stash(lab: Lab) -> str:
     "Git step 7: a TODO in src/rollback.py went into a stash and came back out of it."
     expected, path = "a TODO comment in src/rollback.py, stashed and popped", FILES["rollback"]
@@ -64,7 +64,7 @@ def check_stash(lab: Lab) -> str:
     if not here:
         raise LabError(expected, "no TODO", f"add a line # TODO: ... to {path}, do not commit it, then git stash")
     made = [one for one in introductions(lab, path, has_todo) if one.oid in lab.reach(lab.main)]
-    if made and made[-1].oid not in lab.logged:
+    if made and made[-1].oid not in lab.made_here:
         found = f"a TODO in commit {made[-1].oid[:7]}, and no reflog here that knows of a stash, as in a clone"
         raise CannotTell(expected, found, "check the repository in which it was made, where churn-lab git check remembers")
     committed = "" if _todos(lab.on_disk(path)) - _todos(lab.file(lab.head, path)) else "add another # TODO line, do not commit it; "
@@ -96,7 +96,7 @@ def read_reset(lab: Lab) -> tuple[str, str] | None:
         kind = "hard"
     return (kind, f"move {len(log)} from {left}") if kind else None
 
-# %% ../../nbs/inside/git_lab/undo_checks.ipynb #dd492406
+# %% ../../nbs/inside/git_lab/undo_checks.ipynb #429c0dff
 def name_reset(lab: Lab, kind: str) -> str:
     "The commands that commit the trial file, if that is not the last commit, and take it back."
     if not lab.head:
@@ -123,7 +123,7 @@ def check_reset(lab: Lab) -> str:
     seen = [kind for kind in kinds if kind not in missing]
     next_step = f"{name_reset(lab, missing[0])}; churn-lab git check 8"
     roots = [oid for oid in lab.reach(lab.main) if not lab.commits[oid].parents]
-    if not seen and roots and not lab.logged.keys() & roots and GIVEN not in lab.memory["seen"].values():
+    if not seen and roots and not lab.made_here.intersection(roots) and GIVEN not in lab.memory["seen"].values():
         raise CannotTell(expected, "a clone, which knows of no reset made elsewhere", f"check where they were made, or: {next_step}")
     raise LabError(expected, f"so far {' and '.join(seen) or 'none of them'}", next_step)
 
@@ -153,7 +153,7 @@ def _find_reverts(lab: Lab, edits: list[Commit]) -> list[Commit]:
 
     return [one for one in edits if lab.seen(f"reverted {one.oid}") or is_noted(one)]
 
-# %% ../../nbs/inside/git_lab/undo_checks.ipynb #a359937f
+# %% ../../nbs/inside/git_lab/undo_checks.ipynb #07a09cd3
 def check_revert(lab: Lab) -> str:
     "Git step 9: a bad change is in the history, and so is the commit that takes exactly it back."
     expected = f"a commit with # BAD CHANGE in src/api.py on {lab.main_name}, and its git revert"
@@ -180,7 +180,7 @@ def check_revert(lab: Lab) -> str:
     once_more = f"{to_main}add the line # BAD CHANGE{' once more' if made else ''}; git add src/api.py; git commit; git revert --no-edit HEAD"
     if reverts:
         raise LabError(expected, f"a revert ({reverts[-1].oid[:7]}) that changes more or less than the bad commit did", once_more)
-    if edits and edits[-1].oid not in lab.logged:
+    if edits and edits[-1].oid not in lab.made_here:
         found = f"a commit ({edits[-1].oid[:7]}) that takes the line out, names no other, and is in no reflog here, as in a clone"
         raise CannotTell(expected, found, "check the repository in which it was made, where churn-lab git check remembers")
     if edits:
