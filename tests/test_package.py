@@ -32,7 +32,12 @@ def test_the_wheel_says_what_settings_ini_says(wheel):
     assert all(f"Provides-Extra: {extra}" in metadata for extra in ("notebooks", "dev", "scale"))
     core = [line for line in metadata.splitlines() if line.startswith("Requires-Dist") and "extra ==" not in line]
     assert len(core) == len(settings["DEFAULT"]["requirements"].split())
-    assert {"churn_lab/py.typed", "churn_lab/templates/report.html", "churn_lab/cli.py", "churn_lab/git_lab/git.py"} <= set(names)
+    assert {
+        "churn_lab/py.typed",
+        "churn_lab/templates/report.html",
+        "churn_lab/cli.py",
+        "churn_lab/git_lab/git.py",
+    } <= set(names)
 
 
 def answers(address: str) -> bool:

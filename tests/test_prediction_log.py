@@ -115,7 +115,9 @@ def test_simulated_lines_are_those_that_the_service_writes(lab):
 
 
 def test_the_service_starts_without_what_reads_the_log():
-    heavy = "import sys, churn_lab.prediction_log; print([m for m in ('duckdb', 'scipy', 'pandas') if m in sys.modules])"
+    heavy = (
+        "import sys, churn_lab.prediction_log; print([m for m in ('duckdb', 'scipy', 'pandas') if m in sys.modules])"
+    )
     assert subprocess.run([sys.executable, "-c", heavy], capture_output=True, text=True).stdout.strip() == "[]"
 
 
