@@ -24,7 +24,7 @@ soak: .venv/dev.done
 
 notebooks: .venv/dev.done
 	$(BIN)/nbdev-export
-	$(BIN)/python -c "from churn_lab.course import refresh_notebooks; refresh_notebooks()"
+	$(BIN)/python -c "from pathlib import Path; from churn_lab.notebook_runner import refresh_notebooks; refresh_notebooks(Path('nbs'))"
 
 bench: .venv/dev.done
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done

@@ -52,12 +52,12 @@ def run(
     target: Annotated[str | None, typer.Option(help="Its column that says who left.")] = None,
     positive: Annotated[str | None, typer.Option(help="The value there that means 'left'.")] = None,
     identifier: Annotated[str | None, typer.Option("--id", help="Its column that names the customer.")] = None,
-    only: Annotated[list[str] | None, typer.Option(help="The number of a notebook, as 03; may be repeated.")] = None,
-    start: Annotated[str | None, typer.Option("--from", help="The number of the notebook to begin at.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="The number of a step, as 3 or 05b; may be repeated.")] = None,
+    start: Annotated[str | None, typer.Option("--from", help="The number of the step to begin at.")] = None,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Run the lab's notebooks without a screen and write a report."""
+    """Run the lab's notebooks without a screen and write a report (exit code 5 if the gate refused the model)."""
     from churn_lab.course import run as run_course
 
     parameters = {
@@ -75,15 +75,25 @@ def run(
     if as_json:
         show_json(result)
     else:
-        show([{"notebook": s["title"], "state": s["state"], "seconds": s["seconds"]} for s in result["steps"]])
-        if result["figures"]:
-            show([{"figure": name.replace("_", " "), "value": value} for name, value in result["figures"].items()])
+        show(
+            [
+                {"step": s["number"], "title": s["title"], "state": s["state"], "seconds": s["seconds"]}
+                for s in result["steps"]
+            ]
+        )
+        for title, figures in (("This run", result["figures"]), ("Earlier in this project", result["earlier"])):
+            if figures:
+                show([{"figure": name.replace("_", " "), "value": value} for name, value in figures.items()], title)
+    for warning in result["warnings"]:
+        print(warning, file=sys.stderr)
     if failure := result["failure"]:
         cell = f", cell {failure['cell']}" if failure["cell"] else ""
-        print(f"{failure['notebook']}{cell}: {failure['error']}", file=sys.stderr)
+        print(f"{failure['title']} ({failure['notebook']}{cell}): {failure['error']}", file=sys.stderr)
+    elif result["refused"]:
+        print(result["refused"], file=sys.stderr)
     if not as_json:
         print(f"report: {result['report']}")
-    raise typer.Exit(0 if result["ok"] else 1)
+    raise typer.Exit(1 if failure else 5 if result["refused"] else 0)
 
 
 def say_that_we_wait() -> None:

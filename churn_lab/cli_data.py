@@ -193,7 +193,8 @@ def train(
         else:
             print(f"not compared with a champion: {comparison['why']}")
         state = "in service" if entry["passed_gate"] else "refused: the model in service has not changed"
-        print(f"{entry['model_file']}: F1 {entry['metrics']['f1']}, ROC AUC {entry['metrics']['roc_auc']}, {state}")
+        figures = f"F1 {entry['metrics']['f1']}, ROC AUC {entry['metrics']['roc_auc']}"
+        print(f"{lab.models / entry['model_file']}: {figures}, {state}")
     raise typer.Exit(0 if entry["passed_gate"] else 5)
 
 

@@ -1,13 +1,33 @@
 """Commands for the registry: list, show, history, repair, prune; and rollback."""
 
 import json
+import re
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from churn_lab.cli_output import JsonOption, WorkspaceOption, show, show_json
 from churn_lab.workspace import find_workspace
+
+LongOption = Annotated[bool, typer.Option("--long", help="Whole file names, times to the second, and machines.")]
+
+
+def yes_no(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of versions with short headers, and words in place of true and false."""
+    headers, words = {"gate_f1": "gate", "passed_gate": "passed"}, {True: "yes", False: "no"}
+    rows = [{headers.get(key, key): value for key, value in row.items()} for row in rows]
+    return [{**row, "passed": words[row["passed"]], "current": "*" if row["current"] else ""} for row in rows]
+
+
+def short_version(model_file: str | None) -> str:
+    """`v2` for a model's file name; what is none stays as it is."""
+    return re.sub(r"churn_model_(v\d+)_\d{8}_\d{6}\.joblib", r"\1", model_file or "")
+
+
+def short_times(text: str) -> str:
+    """Times to the minute."""
+    return re.sub(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d):\d\dZ", r"\1 \2", text)
 
 
 def registry_list(
@@ -26,8 +46,7 @@ def registry_list(
     if len(rows) > last:
         print(f"{len(rows) - last} older versions: --last {len(rows)}")
         rows = rows[-last:]
-    marks = {True: "yes", False: "no"}
-    show([{**row, "passed_gate": marks[row["passed_gate"]], "current": "*" if row["current"] else ""} for row in rows])
+    show(yes_no(rows))
 
 
 def registry_show(
@@ -55,17 +74,25 @@ def registry_show(
     )
 
 
-def registry_history(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
-    """Who changed what, when and why, oldest first."""
+def registry_history(long: LongOption = False, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
+    """Who changed what, when (UTC) and why, oldest first."""
     from churn_lab.registry_history import read_history
 
     events = read_history(find_workspace(workspace))
     if as_json:
         return show_json(events)
-    keys = ("ts", "action", "from", "to", "why", "user", "host")
-    rows = [
-        {**{key: event.get(key) for key in keys}, "commit": str(event.get("git_commit") or "")[:7]} for event in events
-    ]
+    rows = []
+    for event in events:
+        row = {"time": event["ts"], **{key: event.get(key) for key in ("action", "from", "to", "why", "user", "host")}}
+        row["commit"] = str(event.get("git_commit") or "")[:7]
+        if not long:
+            row |= {
+                "time": short_times(event["ts"]),
+                "from": short_version(row["from"]),
+                "to": short_version(row["to"]),
+            }
+            del row["host"]
+        rows.append(row)
     show(rows) if rows else print("nothing has happened yet")
 
 
@@ -93,8 +120,12 @@ def registry_prune(
     """Remove old model files, never those in service or next to be rolled back to."""
     from churn_lab.registry_repair import prune
 
-    removed = prune(find_workspace(workspace), keep)
-    show_json(removed) if as_json else print(*(removed or ["nothing to remove"]), sep="\n")
+    lab = find_workspace(workspace)
+    removed = prune(lab, keep)
+    if as_json:
+        return show_json(removed)
+    for name in removed or ["nothing to remove"]:
+        print(f"{lab.models}: {name}")
 
 
 def rollback(
@@ -107,6 +138,7 @@ def rollback(
     ] = False,
     why: Annotated[str, typer.Option(help="Kept in the history.")] = "",
     force: Annotated[bool, typer.Option("--force", help="Also restore a model that the gate refused.")] = False,
+    long: LongOption = False,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -120,14 +152,16 @@ def rollback(
         rows = list_targets(lab)
         if as_json:
             return show_json(rows)
-        marks = {True: "yes", False: "no"}
-        rows = [
-            {**row, "passed_gate": marks[row["passed_gate"]], "current": "*" if row["current"] else ""} for row in rows
-        ]
+        rows = yes_no(rows)
+        for row in [] if long else rows:
+            del row["model_file"]
+            times = row["served"].split("; ")
+            earlier = f" ({len(times)} times)" if len(times) > 1 else ""
+            row |= {"served": short_times(times[-1]) + earlier, "why_not": short_version(row["why_not"])}
         return show(rows) if rows else print("no versions yet. Next: churn-lab train")
     result = restore(lab, resolve_version(lab, to), why, force)
     if as_json:
         return show_json(result)
     for name, reason in result["skipped"].items():
         print(f"skipped {name}: {reason}", file=sys.stderr)
-    print(f"in service: {result['to']} (before: {result['from']})")
+    print(f"{lab.root}: in service: {result['to']} (before: {result['from']})")

@@ -1,6 +1,9 @@
 """The command line: fast to start, honest exit codes, messages instead of tracebacks."""
 
 import json
+import os
+import re
+import shutil
 import subprocess
 import sys
 
@@ -8,7 +11,7 @@ import pytest
 from conftest import snapshot
 
 from churn_lab.model_cards import read_metadata
-from churn_lab.registry_history import current_model
+from churn_lab.registry_history import current_model, read_history
 
 HEAVY = ("pandas", "sklearn", "matplotlib", "onnxruntime", "polars", "scipy", "fastapi")
 
@@ -92,7 +95,7 @@ def test_the_projects_scripts_do_what_their_commands_do(lab):
     result = run(str(lab.root / "src" / "train.py"), "--n-estimators", "5", "--gate-f1", "0.99")
     assert result.returncode == 5 and "refused" in result.stdout
     result = run(str(lab.root / "src" / "rollback.py"), "--list")
-    assert result.returncode == 0 and current_model(lab) in result.stdout
+    assert result.returncode == 0 and "in service" in result.stdout
     result = run(str(lab.root / "src" / "evaluate.py"), "--json")
     assert json.loads(result.stdout)["model_file"] == current_model(lab)
 
@@ -115,9 +118,53 @@ def test_tables_name_the_current_model_and_json_is_json(churn_lab, trained):
     assert "promote" in churn_lab("registry", "history", "--workspace", trained.root)[1]
 
 
-def test_a_full_disk_leaves_everything_as_it_was(churn_lab, lab, monkeypatch):
-    import os
+@pytest.mark.parametrize("command", [["registry", "history"], ["rollback", "--list"], ["registry", "list"]])
+def test_versions_fit_into_a_terminal_of_100_columns_without_a_broken_name(lab, command):
+    program = (
+        "import sys; sys.stdout.isatty = lambda: True\n"
+        f"from churn_lab.cli import main; main([*{command!r}, '--workspace', {str(lab.root)!r}])"
+    )
+    done = run("-c", program, env={**os.environ, "COLUMNS": "100"})
+    lines = [line for line in done.stdout.splitlines() if line.startswith("│")]
+    versions = len(read_history(lab)) if command[1] == "history" else 2
+    assert done.returncode == 0 and len(lines) == versions and max(map(len, lines)) <= 100
+    assert all("v1" in line or "v2" in line or "│ 1" in line or "│ 2" in line for line in lines)
 
+
+def test_the_long_form_has_whole_names_and_machines(churn_lab, lab):
+    for command in (["registry", "history"], ["rollback", "--list"]):
+        out = churn_lab(*command, "--long", "--workspace", lab.root)[1]
+        assert current_model(lab) in out and re.search(r"\d\d:\d\d:\d\dZ", out)
+        assert current_model(lab) not in churn_lab(*command, "--workspace", lab.root)[1]
+
+
+def test_the_version_is_told(churn_lab):
+    code, out, _ = churn_lab("--version")
+    assert code == 0 and re.fullmatch(r"churn-lab \d+\.\d+\.\d+\n", out)
+
+
+def test_every_command_that_writes_says_where(churn_lab, lab, tmp_path):
+    shutil.copytree(lab.src, tmp_path / "elsewhere" / "src")
+    rows = lab.raw.read_text().splitlines()[:20]
+    (tmp_path / "customers.csv").write_text("\n".join(rows) + "\n")
+    commands = (
+        ["init", str(tmp_path / "elsewhere")],
+        ["generate", "--rows", "2000"],
+        ["prepare"],
+        ["train", "--n-estimators", "5", "--gate-f1", "0", "--tolerance", "1"],
+        ["predict", str(tmp_path / "customers.csv")],
+        ["rollback"],
+        ["registry", "repair"],
+        ["registry", "prune", "--keep", "1"],
+        ["run", "--only", "1"],
+    )
+    for command in commands:
+        where = [] if command[0] == "init" else ["--workspace", lab.root]
+        code, out, error = churn_lab(*command, *where)
+        assert code == 0 and str(tmp_path) in out, (command, out, error)
+
+
+def test_a_full_disk_leaves_everything_as_it_was(churn_lab, lab, monkeypatch):
     def full(handle):
         raise OSError(28, "No space left on device")
 

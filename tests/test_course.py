@@ -26,10 +26,13 @@ def test_the_whole_lab_runs_into_a_report_that_needs_no_network(tmp_path):
     assert figures["rows"] == 1500 and figures["current_model"] == current_model(lab)
     assert figures["f1"] == read_metadata(lab)[0]["metrics"]["f1"] > 0.5
     assert "drift" in figures and "_v1_" in figures["rollback"].split(" to ")[1]
-    assert {stem for stem, _ in seen} == {step["title"] for step in result["steps"]}
+    assert {stem for stem, _ in seen} == {step["notebook"] for step in result["steps"]}
+    assert not result["earlier"] and result["refused"] == "" and [s["state"] for s in result["steps"]] == ["done"] * 10
     report = Path(result["report"])
     assert report.parent.parent == lab.runs and report.name == "report.html"
     links = re.findall(r'href="([^"]+)"', report.read_text(encoding="utf-8"))
+    text = report.read_text(encoding="utf-8")
+    assert "all steps done" in text and "Generate data" in text and text.count("data:image/png") == 4
     assert len(links) == len(result["steps"]) and all((report.parent / link).is_file() for link in links)
     for page in report.parent.glob("*.html"):
         assert not re.search(
@@ -44,9 +47,12 @@ def test_a_failing_cell_is_named_and_later_steps_are_not_run(churn_lab, tmp_path
     code, out, error = churn_lab("run", *arguments, "--json")
     result = json.loads(out)
     assert code == 1 and [step["state"] for step in result["steps"]] == ["failed", "not run"]
-    assert "04_prepare_data.ipynb, cell " in error and "Expected a column 'gone', found age, left." in error
+    assert (
+        error.startswith("Prepare the data (04_prepare_data.ipynb, cell ")
+        and "Expected a column 'gone', found age, left." in error
+    )
     report = Path(result["report"]).read_text(encoding="utf-8")
-    assert "stopped" in report and "not run" in report and "Expected a column &#39;gone&#39;" in report
+    assert "stopped" in report and "Prepare the data failed" in report and "Expected a column &#39;gone&#39;" in report
 
 
 @pytest.mark.parametrize(
@@ -58,7 +64,7 @@ def test_a_failing_cell_is_named_and_later_steps_are_not_run(churn_lab, tmp_path
         (["-p", "rows"], "a parameter as name=value"),
         (["--only", "99"], "the number of a notebook, found 99"),
         (["--from", "x"], "the number of a notebook, found x"),
-        (["--only", "06", "-p", "raw="], "a parameter of these notebooks, found raw"),
+        (["--only", "6", "-p", "raw="], "a parameter of these notebooks, found raw"),
         (["--raw", "nowhere.csv", "--target", "x"], "nowhere.csv, found none"),
     ],
 )
@@ -73,6 +79,31 @@ def test_lab_1_runs_unless_something_later_is_asked_for():
 
     assert numbers()[0] == "01" and numbers()[-1] == "09" and numbers(start="08")[0] == "08"
     assert numbers(start="10")[0] == "10" and numbers(only=["04", "10"]) == ["04", "10"]
+    assert numbers(only=["5"]) == ["05a", "05b"] and numbers(only=["5B", "3"]) == ["03", "05b"]
+    assert numbers(start="5")[0] == "05a" and numbers(start="5b")[0] == "05b"
+
+
+def test_a_refusal_is_a_result_and_the_steps_that_need_a_model_are_left_out(churn_lab, tmp_path):
+    arguments = ["-p", "rows=400", "-p", "gate_f1=0.97", "--from", "4", "--workspace", tmp_path / "lab"]
+    code, out, error = churn_lab("run", *arguments, "--json")
+    result = json.loads(out)
+    states = {step["number"]: step["state"] for step in result["steps"]}
+    assert code == 5 and result["failure"] is None and states["05b"] == "done", error
+    assert {number for number, state in states.items() if state == "not run"} == {"06", "07", "08", "09"}
+    assert "Version 1 was refused by the gate: F1 at least gate_f1" in error and "KeyError" not in error
+    report = Path(result["report"]).read_text(encoding="utf-8")
+    assert "refused by the gate" in report and "the gate let none through" in report and "all steps done" not in report
+    code, _, error = churn_lab("run", "--only", "6", "--workspace", tmp_path / "lab")
+    assert code == 0 or "a model in service" in error
+
+
+def test_figures_of_earlier_runs_are_called_so(churn_lab, lab):
+    code, out, _ = churn_lab("run", "-p", "rows=500", "--only", "3", "--workspace", lab.root, "--json")
+    result = json.loads(out)
+    assert code == 0 and result["figures"] == {"rows": 500}
+    assert result["earlier"]["f1"] == read_metadata(lab)[-1]["metrics"]["f1"] and "rows" not in result["earlier"]
+    report = Path(result["report"]).read_text(encoding="utf-8")
+    assert report.index("What this run made") < report.index("not touched by this run") < report.index("<dt>f1</dt>")
 
 
 def test_parameters_take_the_type_of_their_defaults():

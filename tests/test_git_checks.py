@@ -5,26 +5,19 @@ import os
 import shutil
 import subprocess
 import sys
-import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
+from git_ways import RIGHT_WAYS, WALK, WRONG_WAYS, follow, try_way
 
 from churn_lab.files import LabError
-from churn_lab.git_checks import STEPS, check_repository, choose_hints
-from churn_lab.git_state import gives_request_id, read_memory, read_setting
-from churn_lab.git_walk import (
-    GATE_50,
-    GATE_62,
-    RIGHT_WAYS,
-    TRAIN,
-    WALK,
-    WRONG_WAYS,
-    build_state,
-    do_actions,
-    try_way,
-)
-from churn_lab.git_workflow import Git, git_environment, run_git
+from churn_lab.git_lab import checks, undo_checks
+from churn_lab.git_lab.git import Git, git_environment, run_git
+from churn_lab.git_lab.repository import Lab
+from churn_lab.git_lab.reset import API, DRIFT, GATE_50, GATE_62, TRAIN, build_state
+from churn_lab.git_lab.steps import STEPS, fill_hints
+from churn_lab.git_workflow import check_repository, choose_hints
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +31,7 @@ def states(tmp_path_factory):
             continue
         shutil.copytree(source, folder / str(step) / "my-lab")
         git = Git(folder / str(step) / "my-lab", seconds=1_767_603_600 + 10_000 * step)
-        do_actions(git, WALK[step - 1])
+        follow(git, WALK[step - 1])
     return folder
 
 
@@ -94,7 +87,7 @@ def test_there_are_enough_ways():
         ("data committed", 2, "data/raw.csv"),
         ("added only", 3, "in the index, not committed"),
         ("a constant", 4, "does not return a new uuid's hex"),
-        ("on the main branch", 4, "made on the main branch itself"),
+        ("on the main branch", 4, "made on main itself"),
         ("squashed", 5, "a copy or a squash"),
         ("our side dropped", 5, "dropped z_threshold"),
         ("their side dropped", 5, "dropped the request id"),
@@ -121,7 +114,7 @@ def test_the_message_names_the_mistake(at, words, step, found):
 def test_the_whole_lab_step_by_step(at):
     git = at(1)
     for step, actions in WALK.items():
-        do_actions(git, actions)
+        follow(git, actions)
         assert holding(git.folder) == list(range(1, step + 1))
 
 
@@ -130,10 +123,10 @@ def test_the_whole_lab_step_by_step(at):
 
 def test_nothing_depends_on_the_main_branchs_name(at):
     git = at(1)
-    do_actions(git, ["init -b stamm"])
+    follow(git, ["init -b stamm"])
     for step in range(2, 11):
         renamed = [a.replace("main", "stamm") if isinstance(a, str) else a for a in WALK[step]]
-        do_actions(
+        follow(
             git, [tuple(p.replace(">>> main", ">>> stamm") for p in a) if isinstance(a, tuple) else a for a in renamed]
         )
         assert one(git.folder, step).ok
@@ -158,13 +151,13 @@ def test_another_locale_identity_and_configuration(at, monkeypatch, tmp_path):
     monkeypatch.setenv("LANGUAGE", "de")
     git = at(10)
     git.author = "Jörg 李"
-    do_actions(git, WALK[10])
+    follow(git, WALK[10])
     assert holding(git.folder) == list(range(1, 11))
 
 
 def test_line_ends_of_windows(at):
     git = at(1)
-    do_actions(git, WALK[1] + ["config core.autocrlf true"])
+    follow(git, WALK[1] + ["config core.autocrlf true"])
     for path in (git.folder / "src").glob("*.py"):
         path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
     crlf = [
@@ -173,7 +166,7 @@ def test_line_ends_of_windows(at):
         for a in WALK[n]
     ]
     crlf = [(".gitignore", "data/\nmodels/\nlogs/\n") if a[0] == ".gitignore" else a for a in crlf]
-    do_actions(git, crlf)
+    follow(git, crlf)
     assert holding(git.folder) == list(range(1, 11))
 
 
@@ -181,7 +174,7 @@ def test_a_worktree(at, tmp_path):
     git = at(4)
     git("worktree add ../side -b feature/api-request-id")
     side = Git(git.folder.parent / "side", seconds=1_767_900_000)
-    do_actions(side, WALK[4][1:])
+    follow(side, WALK[4][1:])
     assert one(side.folder, 4).ok and one(git.folder, 4).ok
     assert holding(side.folder) == holding(git.folder) == [1, 2, 3, 4]
 
@@ -190,7 +183,7 @@ def test_a_moment_seen_in_a_worktree_counts_in_the_other(at):
     git = at(7)
     git("worktree add ../side -b trial")
     side = Git(git.folder.parent / "side", seconds=1_767_900_000)
-    do_actions(side, WALK[8])
+    follow(side, WALK[8])
     assert one(git.folder, 8).ok
 
 
@@ -198,7 +191,7 @@ def test_work_goes_on_in_a_clone(at):
     git = at(6)
     git("clone -q . ../clone")
     clone = Git(git.folder.parent / "clone", seconds=1_767_900_000)
-    do_actions(clone, [action for step in range(6, 11) for action in WALK[step]])
+    follow(clone, [action for step in range(6, 11) for action in WALK[step]])
     assert holding(clone.folder) == list(range(1, 11))
 
 
@@ -211,8 +204,8 @@ def test_a_clone_of_a_finished_lab_has_all_but_the_moments(at):
 def test_more_commits_files_branches_and_tags(at):
     git = at(1)
     for step in range(1, 11):
-        do_actions(git, WALK[step])
-        do_actions(
+        follow(git, WALK[step])
+        follow(
             git,
             [(f"notes/{step}.md", "x"), "add notes", f"commit -m 'Note {step}'", f"tag v{step}", f"branch idea-{step}"],
         )
@@ -241,7 +234,7 @@ def test_a_replaced_object_does_not_fool_a_check(at):
 
 def test_what_was_seen_is_remembered(at):
     git = at(8)
-    do_actions(git, [*WALK[8], "commit --allow-empty -m later"])
+    follow(git, [*WALK[8], "commit --allow-empty -m later"])
     shutil.rmtree(git.folder / "experiments", ignore_errors=True)
     assert one(git.folder, 8).ok
     (git.folder / ".git" / "churn-lab.json").unlink()
@@ -256,11 +249,76 @@ def test_a_damaged_memory_is_begun_anew(at, content):
     assert json.loads((git.folder / ".git" / "churn-lab.json").read_text())["seen"]
 
 
-def test_the_staged_moment_is_noted(at):
-    git = at(3)
-    do_actions(git, WALK[3][:2])
-    assert not one(git.folder, 3).ok
-    assert "staged" in read_memory(git.folder / ".git")["seen"]
+def test_a_revert_that_was_seen_in_the_reflog_is_remembered_when_the_reflog_is_gone(at):
+    git = at(9)
+    follow(git, [*WALK[9], "commit --amend -m 'Take it back'"])
+    assert one(git.folder, 9).ok
+    git("reflog expire --expire=now --all")
+    assert one(git.folder, 9).ok
+
+
+def test_a_fast_forward_that_only_step_5_has_seen_is_remembered_when_the_reflog_is_gone(at):
+    git = at(5)
+    follow(git, ["switch main", "merge feature/api-request-id", "branch -d feature/api-request-id"])
+    assert one(git.folder, 5).ok
+    git("reflog expire --expire=now --all")
+    assert one(git.folder, 5).ok and one(git.folder, 4).ok
+
+
+def test_a_memory_that_cannot_be_written_costs_no_result(at, churn_lab):
+    git = at(4)
+    (git.folder / ".git" / "churn-lab.json").unlink(missing_ok=True)
+    (git.folder / ".git" / "churn-lab.json").mkdir()
+    code, out, err = churn_lab("git", "check", 3, "--repo", git.folder)
+    assert code == 0 and "takes z_threshold to 2.0" in out
+    assert "not kept for the next check" in err and "Next: " in err
+
+
+# --- what a clone cannot tell ---
+
+
+@pytest.fixture
+def clone(at):
+    """A clone of a finished lab without the merge commit of step 5, the branch deleted: what an instructor gets."""
+    git = at(4)
+    follow(git, [*WALK[4], "switch main", "merge feature/api-request-id", "branch -d feature/api-request-id"])
+    for step in range(6, 11):
+        follow(git, WALK[step])
+    follow(git, ["switch -c trial", "switch main", "branch -D trial"])
+    assert holding(git.folder) == list(range(1, 11))
+    git(f"clone -q {git.folder.as_uri()} ../clone")
+    return Git(git.folder.parent / "clone", seconds=1_767_900_000)
+
+
+def test_a_clone_says_what_it_cannot_tell_and_where_one_could_see_it(clone):
+    results = {result.step: result for result in check_repository(clone.folder)}
+    assert {step: result.ok for step, result in results.items()} == {
+        step: None if step in (4, 5, 7, 8) else True for step in range(1, 11)
+    }
+    for step in (4, 5, 7, 8):
+        assert "clone" in results[step].found and "check" in results[step].next_step
+        assert not any(word in results[step].found for word in ("itself", "copy", "squash", "never"))
+
+
+def test_a_revert_with_other_words_cannot_be_told_in_a_clone(at):
+    git = at(9)
+    follow(git, [*WALK[9], "commit --amend -m 'Take it back'"])
+    git(f"clone -q {git.folder.as_uri()} ../clone")
+    result = one(git.folder.parent / "clone", 9)
+    assert result.ok is None and "as in a clone" in result.found
+
+
+def test_the_shell_shows_a_question_mark_for_what_a_clone_cannot_tell(clone, churn_lab):
+    code, out, _ = churn_lab("git", "check", 4, "--repo", clone.folder)
+    assert code == 1 and "?" in out and "NO" not in out
+    answer = json.loads(churn_lab("git", "check", 4, "--json", "--repo", clone.folder)[1])
+    assert answer["steps"][0]["ok"] is None and answer["ok"] is False
+
+
+def test_a_commit_made_on_main_is_still_told_from_one_that_came_by_a_merge(at):
+    git = at(4)
+    follow(git, WALK[4][1:])
+    assert one(git.folder, 4).ok is False and "made on main itself" in one(git.folder, 5).found
 
 
 # --- a check only looks ---
@@ -336,7 +394,9 @@ def test_a_link_out_of_the_project_is_not_followed(at, tmp_path):
 
 def test_a_folder_that_is_not_there(tmp_path):
     results = check_repository(tmp_path / "none")
-    assert not any(result.ok for result in results) and results[0].next_step == "churn-lab git start none"
+    assert (
+        not any(result.ok for result in results) and results[0].next_step == f"churn-lab git start {tmp_path / 'none'}"
+    )
 
 
 def test_a_bare_repository(at):
@@ -384,6 +444,23 @@ def test_a_commit_that_is_missing(at):
     assert any("damaged or missing" in result.found and "fsck" in result.next_step for result in results)
 
 
+def test_a_file_that_is_missing_from_the_history_is_called_missing(at):
+    git = at(5)
+    blob = git("rev-parse feature/api-request-id:src/api.py").strip()
+    path = git.folder / ".git" / "objects" / blob[:2] / blob[2:]
+    path.chmod(0o644)
+    path.unlink()
+    result = one(git.folder, 4)
+    assert "src/api.py of commit" in result.found and "missing" in result.found and "fsck" in result.next_step
+    assert one(git.folder, 3).ok
+
+
+def test_a_committed_file_that_is_no_python_is_called_so(at):
+    git = at(6)
+    follow(git, [(TRAIN, "gate_f1 = 0.55", ">>>>>>> b\ngate_f1 = 0.55"), "commit -a -m x"])
+    assert "Python cannot read" in one(git.folder, 6).found
+
+
 @pytest.mark.parametrize(
     ("actions", "words"),
     [
@@ -404,7 +481,7 @@ def test_a_commit_that_is_missing(at):
 )
 def test_in_the_middle_of_something(at, actions, words):
     git = at(6)
-    do_actions(git, actions)
+    follow(git, actions)
     assert holding(git.folder)[:5] == [1, 2, 3, 4, 5]
     assert words in one(git.folder, 9).found
 
@@ -426,19 +503,12 @@ def test_a_shallow_clone(at):
     assert [result.step for result in results if result.ok][:2] == [1, 2]
 
 
-def test_a_memory_that_cannot_be_written(at):
-    git = at(4)
-    (git.folder / ".git" / "churn-lab.json").unlink(missing_ok=True)
-    (git.folder / ".git" / "churn-lab.json").mkdir()
-    with pytest.raises(LabError, match="to write"):
-        check_repository(git.folder)
-
-
 def grow(git, commits, path, text):
-    """Add many commits to main, in one stream."""
+    """Add many commits to main, in one stream; every second one goes back to an older setting."""
     tip, stream = git("rev-parse main").strip(), []
     for n in range(commits):
-        body = text.format(n)
+        odd = n % 2
+        body = text.format(n=n, last_n=500 if odd else 200, z=2.0 if odd else 2.5, bad="" if odd else "BAD CHANGE")
         start = f"from {tip}\n" if n == 0 else ""
         stream.append(f"commit refs/heads/main\ncommitter A <a@b> {1767900000 + n} +0000\ndata 1\nm\n{start}")
         stream.append(f"M 100644 inline {path}\ndata {len(body)}\n{body}\n")
@@ -446,78 +516,42 @@ def grow(git, commits, path, text):
     git("reset -q --hard main")
 
 
-@pytest.mark.parametrize(("path", "text"), [("notes.txt", "{}\n"), (TRAIN, "gate_f1 = 0.60\nx = {}\n")])
-def test_ten_thousand_commits_take_seconds(at, path, text):
-    git = at(11)
-    grow(git, 10_000, path, text)
-    start = time.perf_counter()
-    listed = git("rev-list --all --objects")
-    reading = time.perf_counter() - start
-    start = time.perf_counter()
-    held = holding(git.folder)
-    took = time.perf_counter() - start
-    assert held == list(range(1, 11)) and listed.count("\n") > 20_000
-    assert took < 3 or took < 20 * reading, f"{took:.1f} s; listing the objects takes {reading:.1f} s"
-
-
-# --- reading code ---
+# --- long histories ---
 
 
 @pytest.mark.parametrize(
-    ("source", "value"),
+    ("path", "text"),
     [
-        ("z = 2.0", 2.0),
-        ("z=2", 2),
-        ("z: float = 2.0  # hm\r\n", 2.0),
-        ("z = 1\nz = 2", 2),
-        ("a = z = 3", 3),
-        ("# z = 2", None),
-        ("'z = 2'", None),
-        ("z = '2'", None),
-        ("z = True", None),
-        ("z = f()", None),
-        ("def f():\n    z = 2", None),
-        ("<<<<<<< HEAD\nz = 2", None),
-        ("z = (" * 200, None),
-        ("\ufeffz = 4", 4),
-        ("z: float", None),
+        (TRAIN, "gate_f1 = 0.60\nx = {n}\n"),
+        (DRIFT, "z_threshold = 2.0\nlast_n = {last_n}\nx = {n}\n"),
+        (DRIFT, "z_threshold = {z}\nlast_n = 500\nx = {n}\n"),
+        (API, "# {bad}\nx = {n}\n"),
     ],
 )
-def test_a_setting_is_read_from_the_code(source, value):
-    assert read_setting(source.encode(), "z") == value
+def test_a_check_asks_and_walks_no_more_often_when_a_history_is_ten_times_as_long(at, path, text, monkeypatch):
+    def count(commits):
+        git = at(11, f"lab-{commits}")
+        grow(git, commits, path, text)
+        calls = Counter()
 
+        def counted(name, function):
+            def call(*args, **kwargs):
+                calls[name] += 1
+                return function(*args, **kwargs)
 
-CALL = "\napp = create_app(LAB, new_request_id=new_request_id)\n"
+            return call
 
+        with monkeypatch.context() as patch:
+            patch.setattr(Lab, "reach", counted("reach", Lab.reach))
+            for module in (checks, undo_checks):
+                patch.setattr(module, "descendants", counted("descendants", module.descendants))
+            patch.setattr(subprocess, "run", counted("git", subprocess.run))
+            check_repository(git.folder)
+        return calls
 
-@pytest.mark.parametrize(
-    ("body", "good"),
-    [
-        ("from uuid import uuid4\ndef new_request_id():\n    return uuid4().hex", True),
-        ("import uuid as u\ndef new_request_id():\n    return u.uuid4().hex", True),
-        ("import uuid\nnew_request_id = lambda: uuid.uuid4().hex", True),
-        ("import secrets\ndef new_request_id():\n    return secrets.token_hex(16)", True),
-        ("from uuid import uuid4\ndef new_request_id():\n    fresh = uuid4()\n    return fresh.hex", True),
-        ("from uuid import uuid4\ndef new_request_id():\n    return str(uuid4()).replace('-', '')", True),
-        ("from uuid import uuid4\ndef new_request_id():\n    return str(uuid4())", False),
-        (
-            "from uuid import uuid4\ndef new_request_id():\n    if False:\n        return uuid4().hex\n    return None",
-            False,
-        ),
-        ("from uuid import uuid4\ndef new_request_id(key=uuid4().hex):\n    return key", False),
-        ("from uuid import uuid4\ndef other():\n    return uuid4().hex\ndef new_request_id():\n    return None", False),
-        ("from uuid import UUID\ndef new_request_id():\n    return UUID(int=0).hex", False),
-        ("def new_request_id():\n    return new_request_id()", False),
-        ("async def new_request_id():\n    return 1", False),
-        ("# return uuid4().hex\ndef new_request_id():\n    return None", False),
-    ],
-)
-def test_whether_code_makes_a_request_id(body, good):
-    assert gives_request_id((body + CALL).encode()) is good
-
-
-def test_code_that_never_creates_the_app_makes_no_id():
-    assert not gives_request_id(b"from uuid import uuid4\ndef new_request_id():\n    return uuid4().hex\n")
+    short, long = count(30), count(300)
+    assert set(short) == {"reach", "descendants", "git"}
+    assert all(long[name] <= short[name] + 3 for name in short), (short, long)
 
 
 # --- answers ---
@@ -525,7 +559,7 @@ def test_code_that_never_creates_the_app_makes_no_id():
 
 def test_hints_get_clearer_and_there_are_three(at):
     results = check_repository(at(4).folder)
-    assert [choose_hints(results, count) for count in (0, 1, 3, 9)] == [list(STEPS[4].hints[:n]) for n in (0, 1, 3, 3)]
+    assert [choose_hints(results, count) for count in (0, 1, 3, 9)] == [fill_hints(None, 4)[:n] for n in (0, 1, 3, 3)]
     assert choose_hints(check_repository(at(4, "again").folder, 1), 3) == []
 
 

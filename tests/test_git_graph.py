@@ -3,26 +3,36 @@
 import pytest
 
 from churn_lab.files import LabError
-from churn_lab.git_graph import Commit, draw_graphs, draw_trees, graph_text, layout_graph, read_graph, read_trees
-from churn_lab.git_walk import build_state
-from churn_lab.git_workflow import Git
+from churn_lab.git_lab.git import Git
+from churn_lab.git_lab.graph import draw_graphs, draw_trees, graph_text, layout_graph, read_graph, read_trees
+from churn_lab.git_lab.objects import Commit
+from churn_lab.git_lab.reset import build_state
 
 
 def commits(*lines):
-    return [Commit(oid, parents.split(), oid, [oid] if names else []) for oid, parents, names in lines]
+    return [Commit(oid, "", parents.split(), 0, 0, oid, names.split()) for oid, parents, names in lines]
 
 
 @pytest.mark.parametrize(
     ("history", "drawn"),
     [
         ([], "no commit yet"),
-        ([("b", "a", 0), ("a", "", 0)], "●  b b\n●  a a"),
+        ([("b", "a", ""), ("a", "", "")], "●  b b\n●  a a"),
         (
-            [("m", "b c", 0), ("c", "a", 0), ("b", "a", 0), ("a", "", 0)],
+            [("m", "b c", ""), ("c", "a", ""), ("b", "a", ""), ("a", "", "")],
             "●  m m\n├─╮\n│ ●  c c\n● │  b b\n├─╯\n●  a a",
         ),
+        ([("f", "m", "HEAD"), ("m", "", "main")], "  ●  f (HEAD) f\n╭─╯\n●  m (main) m"),
         (
-            [("o", "x y z", 0), ("z", "a", 0), ("y", "a", 0), ("x", "a", 0), ("a", "", 0)],
+            [("f", "a", "x"), ("m", "a", "main"), ("a", "", "")],
+            "  ●  f (x) f\n● │  m (main) m\n├─╯\n●  a a",
+        ),
+        (
+            [("g", "f m", "x"), ("f", "a", ""), ("m", "a", "main"), ("a", "", "")],
+            "  ●  g (x) g\n╭─┤\n│ ●  f f\n● │  m (main) m\n├─╯\n●  a a",
+        ),
+        (
+            [("o", "x y z", ""), ("z", "a", ""), ("y", "a", ""), ("x", "a", ""), ("a", "", "")],
             "●  o o\n├─┬─╮\n│ │ ●  z z\n│ ● │  y y\n● │ │  x x\n├─┴─╯\n●  a a",
         ),
     ],
@@ -78,3 +88,21 @@ def test_the_three_trees(tmp_path):
     trees = read_trees(tmp_path, "note.txt", "a =")
     assert trees == {"HEAD": "a = 1", "index": "a = 2", "working tree": "—"}
     assert "a = 2" in draw_trees({"now": trees}).text
+
+
+def test_a_picture_that_is_cut_off_says_so(tmp_path, churn_lab):
+    build_state(tmp_path / "lab", 11)
+    code, out, _ = churn_lab("git", "graph", "--limit", 3, "--repo", tmp_path / "lab")
+    assert code == 0 and out.rstrip().splitlines()[-1] == "┊  older commits"
+    assert "older commits" in draw_graphs(history=read_graph(tmp_path / "lab", 3)).svg
+    assert "older" not in churn_lab("git", "graph", "--repo", tmp_path / "lab")[1]
+
+
+def test_a_commits_message_sends_no_codes_to_whoever_reads_the_graph(tmp_path, churn_lab):
+    git = Git(tmp_path)
+    git("init")
+    git("commit --allow-empty -m '\x1b[31mred \x1b]0;title\x07 \x9b2J'")
+    code, out, _ = churn_lab("git", "graph", "--repo", tmp_path)
+    assert code == 0 and "red" in out
+    assert not any(ord(character) < 32 and character != "\n" or 127 <= ord(character) < 160 for character in out)
+    assert "\x1b" not in draw_graphs(history=read_graph(tmp_path)).svg

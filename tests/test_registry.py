@@ -352,7 +352,10 @@ def test_the_history_names_the_projects_commit(lab):
 def test_pruning_spares_the_model_in_service_and_the_way_back(churn_lab, lab):
     first, second, third = (entry["model_file"] for entry in read_metadata(lab))
     promote(lab, first)
-    assert churn_lab("registry", "prune", "--keep", "1", "--workspace", lab.root)[:2] == (0, f"{second}\n")
+    assert churn_lab("registry", "prune", "--keep", "1", "--workspace", lab.root)[:2] == (
+        0,
+        f"{lab.models}: {second}\n",
+    )
     assert model_path(lab, first).exists() and model_path(lab, third, ".onnx").exists()
     assert len(read_metadata(lab)) == 3 and rollback(lab)["to"] == third
     assert churn_lab("registry", "prune", "--keep", "0", "--workspace", lab.root)[0] == 1

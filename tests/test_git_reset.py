@@ -4,12 +4,13 @@ import shutil
 import subprocess
 
 import pytest
+from git_ways import WALK, follow
 
 from churn_lab.files import LabError
-from churn_lab.git_checks import check_repository
-from churn_lab.git_state import GIVEN, Lab, read_memory
-from churn_lab.git_walk import WALK, build_state, do_actions, reset_in_place, reset_into, save_state, start_lab
-from churn_lab.git_workflow import Git, run_git
+from churn_lab.git_lab.git import Git, run_git
+from churn_lab.git_lab.repository import GIVEN, Lab, read_memory
+from churn_lab.git_lab.reset import ADD_TODO, build_state, reset_in_place, save_state
+from churn_lab.git_workflow import check_repository
 
 
 @pytest.fixture(scope="module")
@@ -45,20 +46,15 @@ def test_an_inherited_git_dir_is_ignored(tmp_path, monkeypatch):
     assert (refs_of(outside.folder), (outside.folder / ".git" / "index").read_bytes()) == before
 
 
-def test_start_makes_the_project_and_leaves_what_is_there(tmp_path):
-    assert "src/train.py" in start_lab(tmp_path / "lab")
-    assert start_lab(tmp_path / "lab") == []
-
-
 @pytest.mark.parametrize("step", [1, 2, 7, 10])
 def test_a_reset_builds_the_state_before_a_step(tmp_path, step):
-    reset_into(tmp_path / "lab", step)
+    build_state(tmp_path / "lab", step)
     held = [result.ok for result in check_repository(tmp_path / "lab")]
     assert held == [number < step for number in range(1, 11)]
 
 
 def test_a_reset_says_what_was_not_the_students_own(tmp_path):
-    reset_into(tmp_path / "lab", 9)
+    build_state(tmp_path / "lab", 9)
     assert check_repository(tmp_path / "lab", 8)[0].found == GIVEN
     assert read_memory(tmp_path / "lab" / ".git")["seen"]["popped"] == GIVEN
 
@@ -66,7 +62,7 @@ def test_a_reset_says_what_was_not_the_students_own(tmp_path):
 def test_a_reset_does_not_touch_a_folder_with_files(tmp_path):
     (tmp_path / "mine.txt").write_text("x")
     with pytest.raises(LabError, match="a new or empty folder"):
-        reset_into(tmp_path, 3)
+        build_state(tmp_path, 3)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
@@ -80,16 +76,16 @@ def test_a_reset_in_place_goes_on_from_there_and_loses_nothing(git, step):
     assert git(f"show {place}/worktree:src/train.py") == "half done\n"
     assert git(f"show {place}/worktree:new.txt") == "never committed\n"
     assert refs_of(git.folder).count(place) == branches.count("refs/heads/") + 1
-    do_actions(git, [action for number in range(step, 11) for action in WALK[number]])
+    follow(git, [action for number in range(step, 11) for action in WALK[number]])
     assert all(result.ok for result in check_repository(git.folder))
 
 
 @pytest.mark.parametrize("command", ["merge experiment/strict-gate", "rebase experiment/strict-gate"])
 def test_a_reset_in_place_leaves_a_merge_or_a_rebase(git, command):
-    do_actions(git, [*WALK[6][:6], "!" + command])
+    follow(git, [*WALK[6][:6], "!" + command])
     reset_in_place(git.folder, 6)
     assert git("status --porcelain=v2 --branch").splitlines()[1:] == ["# branch.head main"]
-    do_actions(git, WALK[6])
+    follow(git, WALK[6])
     assert check_repository(git.folder, 6)[0].ok
 
 
@@ -100,7 +96,7 @@ def test_a_second_reset_keeps_the_first_ones_state(git):
 def test_saving_a_state_changes_nothing_else(git):
     (git.folder / "src" / "train.py").write_text("half done\n")
     before = git("status --porcelain"), git("rev-parse HEAD"), (git.folder / ".git" / "index").read_bytes()
-    save_state(git.folder)
+    save_state(Lab(git.folder))
     assert (git("status --porcelain"), git("rev-parse HEAD"), (git.folder / ".git" / "index").read_bytes()) == before
 
 
@@ -129,4 +125,66 @@ def test_a_step_that_cannot_be_reset_in_place(tmp_path, step):
 def test_the_main_branch_after_a_reset_is_main(git):
     git("branch -m production")
     reset_in_place(git.folder, 5)
-    assert Lab(git.folder).main_name == "refs/heads/main"
+    assert Lab(git.folder).main_name == "main"
+
+
+def test_a_stash_from_before_a_reset_does_not_count_after_it(git):
+    follow(git, [part for step in (6, 7) for part in WALK[step]])
+    assert check_repository(git.folder, 7)[0].ok
+    reset_in_place(git.folder, 7)
+    follow(git, [ADD_TODO])
+    result = check_repository(git.folder, 7)[0]
+    assert not result.ok and "never stashed" in result.found
+    follow(git, ["stash", "stash pop"])
+    assert check_repository(git.folder, 7)[0].ok
+
+
+def test_a_rebase_from_before_a_reset_does_not_count_after_it(git):
+    follow(git, [part for step in range(6, 11) for part in WALK[step]])
+    assert check_repository(git.folder, 10)[0].ok
+    reset_in_place(git.folder, 10)
+    follow(git, [("README.md", "# My lab\n"), "add README.md", "commit -m x", *WALK[10][:3]])  # never rebased
+    assert "nothing to rebase" in check_repository(git.folder, 10)[0].found
+    follow(git, ["switch main", ("README.md", "# Mine\n"), "commit -a -m y", "switch -", "rebase main"])
+    assert check_repository(git.folder, 10)[0].ok
+
+
+def test_branches_that_are_brought_back_after_a_reset_count_again(git):
+    follow(git, [part for step in range(6, 11) for part in WALK[step]])
+    place = reset_in_place(git.folder, 6)
+    git(f"reset -q --keep {place}/heads/main")
+    held = [result.step for result in check_repository(git.folder) if result.ok]
+    assert held == [1, 2, 3, 4, 5, 6, 9, 10]
+    memory = git.folder / ".git" / "churn-lab-1.json"
+    memory.replace(memory.with_name("churn-lab.json"))
+    assert all(result.ok for result in check_repository(git.folder))
+
+
+def test_what_was_seen_before_a_reset_is_kept_beside_the_new_memory(git):
+    follow(git, [part for step in (6, 7) for part in WALK[step]])
+    number = reset_in_place(git.folder, 7).rsplit("/", 1)[1]
+    assert "popped" in (git.folder / ".git" / f"churn-lab-{number}.json").read_text()
+
+
+def test_a_reset_keeps_what_the_students_own_rules_ignore(git):
+    (git.folder / ".gitignore").write_text("src/notes.py\n.gitignore\n")
+    place = reset_in_place(git.folder, 2)
+    assert git(f"show {place}/worktree:.gitignore") == "src/notes.py\n.gitignore\n"
+
+
+def test_a_reset_does_not_take_branches_from_another_working_tree(git):
+    git("worktree add -q ../side -b trial")
+    before = refs_of(git.folder)
+    with pytest.raises(LabError, match="one working tree"):
+        reset_in_place(git.folder, 4)
+    assert refs_of(git.folder) == before
+
+
+def test_a_reset_in_a_shell_says_how_to_get_everything_back(git, churn_lab):
+    (git.folder / "src" / "train.py").write_text("half done\n")
+    code, out, _ = churn_lab("git", "reset", 4, "--yes", "--repo", git.folder)
+    assert code == 0
+    git("restore --source refs/churn-lab/1/worktree src/train.py")
+    git("branch mine refs/churn-lab/1/heads/main")
+    assert "refs/churn-lab/1/worktree" in out and "git branch" in out
+    assert (git.folder / "src" / "train.py").read_text() == "half done\n"
