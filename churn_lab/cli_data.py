@@ -55,7 +55,7 @@ def prepare(
 ) -> None:
     """Check and clean the data; refuse it if it is not fit to learn from. Options about columns may be repeated."""
     from churn_lab.infer_contract import Choices, parse_bounds
-    from churn_lab.prepare_data import Limits
+    from churn_lab.judge_file import Limits
     from churn_lab.prepare_data import prepare as check_and_clean
 
     given = {"max_missing": max_missing, "max_duplicates": max_duplicates, "min_distinct": min_distinct}
