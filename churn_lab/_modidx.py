@@ -987,7 +987,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                    'churn_lab/serving_model.py'),
                                          'churn_lab.serving_model.open_model': ( 'inside/serving_model.html#open_model',
                                                                                  'churn_lab/serving_model.py')},
-            'churn_lab.train': { 'churn_lab.train.Forest': ('train.html#forest', 'churn_lab/train.py'),
+            'churn_lab.train': { 'churn_lab.train.ForestParams': ('train.html#forestparams', 'churn_lab/train.py'),
                                  'churn_lab.train._compare_with_champion': ('train.html#_compare_with_champion', 'churn_lab/train.py'),
                                  'churn_lab.train._describe_run': ('train.html#_describe_run', 'churn_lab/train.py'),
                                  'churn_lab.train._dump': ('train.html#_dump', 'churn_lab/train.py'),

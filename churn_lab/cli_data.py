@@ -162,7 +162,7 @@ def train(
     as_json: JsonOption = False,
 ) -> None:
     """Train a model, register it, and promote it if it passes the gate (exit code 5 if it does not)."""
-    from churn_lab.train import Forest
+    from churn_lab.train import ForestParams
     from churn_lab.train import train as train_model
 
     try:
@@ -170,7 +170,7 @@ def train(
     except ValueError:
         tried = max_features
     weight = None if class_weight == "none" else class_weight
-    forest = Forest(n_estimators, max_depth, min_samples_leaf, tried, weight)
+    forest = ForestParams(n_estimators, max_depth, min_samples_leaf, tried, weight)
     with working("training"):
         lab = find_workspace(workspace)
         entry = train_model(
