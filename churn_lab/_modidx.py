@@ -981,6 +981,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                               'churn_lab/serving_model.py'),
                                          'churn_lab.serving_model._open_session': ( 'inside/serving_model.html#_open_session',
                                                                                     'churn_lab/serving_model.py'),
+                                         'churn_lab.serving_model.load_and_probe': ( 'inside/serving_model.html#load_and_probe',
+                                                                                     'churn_lab/serving_model.py'),
                                          'churn_lab.serving_model.load_pipeline': ( 'inside/serving_model.html#load_pipeline',
                                                                                     'churn_lab/serving_model.py'),
                                          'churn_lab.serving_model.model_inputs': ( 'inside/serving_model.html#model_inputs',
