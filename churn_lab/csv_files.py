@@ -173,7 +173,7 @@ def open_csv(
     try:
         markers = _check_bytes(path)
         with _open_text(path) as file:
-            lines = file.read(1 << 16).splitlines(keepends=True)
+            lines = list(io.StringIO(file.read(1 << 16), newline=""))
     except (OSError, EOFError) as error:
         raise LabError(f"a file {path}", (getattr(error, "strerror", None) or str(error)).lower(), next_step) from None
     if not any(line.strip() for line in lines):

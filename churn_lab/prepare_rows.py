@@ -53,7 +53,9 @@ def take_survey(file: CsvFile, target: str, identifier: str | None = None) -> Su
             sample = [(ticket, cells) for ticket, cells in sample if ticket <= limit]
     values = pd.Series(counts, dtype=int)
     values = values.groupby([" ".join(value.split()) for value in values.index]).sum()
-    customers = len(np.unique(np.frombuffer(names, "int64"))) if identifier else None
+    hashes = np.frombuffer(names, "int64")
+    hashes.sort()
+    customers = 1 + int(np.count_nonzero(hashes[1:] != hashes[:-1])) if identifier and len(hashes) else None
     table = np.array([cells for _, cells in sample], object).reshape(len(sample), len(file.columns))
     return Survey(sum(counts.values()), pd.DataFrame(table, columns=file.columns, dtype=object), values, customers)
 
@@ -82,6 +84,7 @@ class Tally:
         if self.contract.grouped:
             table.insert(0, self.contract.identifier, rows[self.contract.identifier])
         kept = table.drop(index=failures["row"].unique()) if len(failures) else table
+        kept = kept.astype({f.name: "float64" for f in self.features if kept[f.name].dtype == object})  # no text is left
         self._add(cleaned, summarise_failures(failures), kept)
         return kept
 
@@ -135,8 +138,8 @@ def _as_texts(column: pd.Series, whole: bool) -> list[str]:
     "A column as the cells of a CSV; each distinct value is written once."
     codes, distinct = pd.factorize(column)
     values = distinct.tolist()
-    if column.dtype == "category":
-        texts = [_quote(str(value)) for value in values]
+    if column.dtype in ("category", object):
+        texts = [_quote(value) for value in values]
     else:
         texts = [str(int(value)) if whole else repr(value) for value in values]
     return np.array([*texts, ""], object)[codes].tolist()  # code -1, missing, is the last one
