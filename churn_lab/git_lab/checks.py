@@ -24,7 +24,7 @@ def check_init(lab: Lab) -> str:
         raise LabError("the repository in the lab's project", f"{lab.root.name} without src/", f"churn-lab git start {lab.root}")
     return f"a repository in {lab.root.name}"
 
-# %% ../../nbs/inside/git_lab/checks.ipynb #8709a2de
+# %% ../../nbs/inside/git_lab/checks.ipynb #56e9ed99
 _KEEP_OUT = {"data": "raw.csv", "models": "churn_model.joblib", "logs": "predictions.jsonl"}
 _PLACEHOLDERS = {".gitkeep", ".keep", ".gitignore", "README.md", "contract.json"}
 
@@ -55,12 +55,12 @@ def check_first_commit(lab: Lab) -> str:
     files = ask_git(lab.root, "ls-tree", "-r", "-z", "--name-only", lab.main).decode(errors="replace").rstrip("\0").split("\0")
     if missing := [path for path in (".gitignore", *FILES.values()) if path not in files]:
         raise LabError("the lab's code in the commit", f"no {', '.join(missing)}", "git add .gitignore src, then git commit")
-    for path in files:
-        folder, _, name = path.partition("/")
-        if folder in _KEEP_OUT and name and name.rsplit("/", 1)[-1] not in _PLACEHOLDERS:
-            next_step = f"git rm -r --cached {folder}, then git commit (the files stay on your disk)"
-            raise LabError("no data, models or logs in the commit", path, next_step)
-    if missing := [folder for folder in _KEEP_OUT if folder not in _find_ignored(lab, files)]:
+    leaked = [path for path in files if path.split("/")[0] in _KEEP_OUT and "/" in path and path.split("/")[-1] not in _PLACEHOLDERS]
+    if leaked:
+        next_step = f"git rm --cached {' '.join(leaked[:3])}; git commit (the files stay on your disk)"
+        raise LabError("no data, models or logs in the commit", leaked[0], next_step)
+    ignored = _find_ignored(lab, files)
+    if missing := [folder for folder in _KEEP_OUT if folder not in ignored]:
         expected = "a committed .gitignore that keeps out data, models and logs"
         next_step = f"have the line {missing[0]}/ in .gitignore; git add .gitignore; git commit"
         raise LabError(expected, f"no rule for {missing[0]}/", next_step)

@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['STEPS', 'Step', 'Result', 'choose_steps', 'fill_hints', 'refuse_step', 'check_step']
 
-# %% ../../nbs/inside/git_lab/steps.ipynb #b24822db
+# %% ../../nbs/inside/git_lab/steps.ipynb #e7d466c8
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 from ..files import LabError
-from .advice import CannotTell, find_pending, warn_of_edits
+from .advice import CannotTell, find_pending, put_aside_first
 from .checks import check_branch, check_conflict, check_diff, check_first_commit, check_init, check_merge
 from .repository import Lab
 from .undo_checks import check_rebase, check_reset, check_revert, check_stash, name_reset
@@ -73,7 +73,7 @@ STEPS |= {
         "git switch to the branch that changes last_n; git rebase {main}")),
 }
 
-# %% ../../nbs/inside/git_lab/steps.ipynb #8a8572a9
+# %% ../../nbs/inside/git_lab/steps.ipynb #c06cc3ac
 @dataclass
 class Result:
     "What one check said."
@@ -111,7 +111,7 @@ def refuse_step(number: int, error: LabError, lab: Lab | None = None) -> Result:
         found = f"{found} ({half_done[0]} is not finished)"
         next_step = next_step if "still open" in found else f"{half_done[1]}; then {next_step}"
     elif lab:
-        next_step = warn_of_edits(lab, next_step)
+        next_step = put_aside_first(lab, next_step)
     ok = None if isinstance(error, CannotTell) else False
     return Result(number, STEPS[number].title, ok, found, error.expected, next_step, fill_hints(lab, number))
 
