@@ -15,6 +15,7 @@ setup(
     description=settings["description"],
     author=settings["author"],
     license=settings["license"],
+    license_files=["LICENSE"],
     python_requires=">=" + settings["min_python"],
     packages=["churn_lab", "churn_lab.git_lab"],
     package_data={"churn_lab": ["py.typed", "templates/*"]},

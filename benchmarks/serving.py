@@ -26,10 +26,12 @@ from http_load import Load, measure, post
 from pydantic_core import to_json
 from rivals import rival_python
 
-from churn_lab.answer_requests import PredictionLog
-from churn_lab.api import Service, create_app, predict_one, take_answerer
+from churn_lab.api import create_app
+from churn_lab.fast_routes import Service, predict_one, take_predictor
 from churn_lab.generate_data import draw_customers, generate
 from churn_lab.model_cards import model_path
+from churn_lab.prediction_log import PredictionLog
+from churn_lab.predictor import make_response
 from churn_lab.prepare_data import prepare
 from churn_lab.registry_history import current_model
 from churn_lab.serving_model import load_pipeline
@@ -199,15 +201,15 @@ def compare_with_mlflow(lab: Workspace, ours: list, folder: Path, seconds: float
 
 def explain_one_request(service: Service, folder: Path) -> None:
     """Print what the time of one answer is spent on, measured in this process."""
-    body, answerer, log = json.dumps(CUSTOMER).encode(), take_answerer(service), PredictionLog(Workspace(folder))
+    body, predictor, log = json.dumps(CUSTOMER).encode(), take_predictor(service), PredictionLog(Workspace(folder))
     service.log = log
-    values = answerer.check.validate_json(body)
-    answer = answerer.judge(values, "x" * 32, 0.5) | {"latency_ms": 0.1}
+    values = predictor.check.validate_json(body)
+    answer = make_response(predictor, values, "x" * 32, 0.5) | {"latency_ms": 0.1}
     line = to_json(answer | {"features": values, "ts": 1.5}) + b"\n"
     parts = {
         "all but HTTP": lambda: predict_one(service, body),
-        "  check the body by the contract": lambda: answerer.check.validator.validate_json(body),
-        "  predict": lambda: answerer.model.predict_proba_one(values),
+        "  check the body by the contract": lambda: predictor.check.validator.validate_json(body),
+        "  predict": lambda: predictor.model.predict_proba_one(values),
         "  name the request (uuid4)": service.new_request_id,
         "  write as JSON, twice": lambda: (to_json(answer | {"features": values, "ts": 1.5}), to_json(answer)),
         "  append to the log": lambda: log.append(line, 1.5),

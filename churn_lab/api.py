@@ -78,7 +78,7 @@ def create_app(
     no_auth: bool = False,  # answer everybody, wherever they are
     strict: bool = False,  # refuse categories that training never had
     clock: Callable[[], float] = time.time,  # seconds since 1970, for the log
-) -> FastAPI:
+) -> FastRoutes:
     "The service as an ASGI application; it starts without a model, too, and says so."
     guard = Guard(os.environ.get("CHURN_LAB_API_KEY") if api_key is None else api_key, no_auth)
     service = Service(lab if isinstance(lab, Workspace) else Workspace(lab), guard, new_request_id, strict, clock)
@@ -90,8 +90,7 @@ def create_app(
     for add in (add_pages, add_description, _add_information):
         add(app, service)
     app.add_exception_handler(Refusal, lambda _, refusal: JSONResponse({"detail": refusal.detail}, refusal.status))
-    app.add_middleware(FastRoutes, service=service)
-    return app
+    return FastRoutes(app, service)
 
 # %% ../nbs/07_api.ipynb #917a9c1b
 @asynccontextmanager
@@ -117,7 +116,7 @@ def _check_address(host: str, port: int, no_auth: bool) -> None:
         raise LabError(f"to listen at {host}, port {port}", found, "choose another one: --port 8001") from None
 
 # %% ../nbs/07_api.ipynb #2406ee12
-def app_from_environment() -> FastAPI:
+def app_from_environment() -> FastRoutes:
     "The application as a worker of `serve` makes it."
     flags = {name: os.environ.get(f"CHURN_LAB_{name.upper()}") == "1" for name in ("no_auth", "strict")}
     return create_app(find_workspace(), **flags)

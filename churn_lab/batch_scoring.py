@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pydantic import TypeAdapter, ValidationError
 
 from .contract import LARGEST, make_field_check
-from .prepare_data import Feature
+from .contract import Feature
 from .registry_history import current_model
 from .serving_model import ServingModel, open_model
 from .files import LabError, name_os_errors

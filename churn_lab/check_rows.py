@@ -29,11 +29,19 @@ def _read_numbers(feature: Feature, texts: Iterable[Any]) -> list[float | str | 
     return meant
 
 
+def _distinct(column: pd.Series) -> tuple[np.ndarray, list[Any]]:
+    "Which of the distinct values each row has, and these values."
+    if column.dtype == "category":
+        codes, distinct = column.cat.codes.to_numpy(), column.cat.categories
+    else:
+        codes, distinct = pd.factorize(column.to_numpy(object))
+    return codes, [*distinct, None]  # code -1, missing, is the last one
+
+
 def _clean_column(feature: Feature, column: pd.Series) -> pd.Series | pd.Categorical:
     if feature.kind != "category" and column.dtype.kind in "iuf":
         return column.astype("float64")
-    column = column.astype(object) if feature.kind != "category" or column.dtype != "category" else column
-    codes, distinct = pd.factorize(column, use_na_sentinel=False)
+    codes, distinct = _distinct(column)
     if feature.kind == "category":
         meant = [clean_value(feature, value) for value in distinct]
         names = list(dict.fromkeys(text for text in meant if text is not None))
@@ -61,7 +69,7 @@ def _make_schema(feature: Feature, declared: bool) -> pa.SeriesSchema:
         limit = feature.limit
         checks.append(Check.in_range(-limit, limit, error=f"a number of at most {limit:.2g} in size"))
     if feature.kind == "integer":
-        checks.append(Check(lambda values: values % 1 == 0, error="a whole number"))
+        checks.append(Check(lambda values: (values % 1 == 0) | np.isinf(values), error="a whole number"))
     if feature.minimum is not None:
         checks.append(Check.ge(feature.minimum, error=f"at least {feature.minimum:g}"))
     if feature.maximum is not None:

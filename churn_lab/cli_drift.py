@@ -30,9 +30,9 @@ def drift(
     as_json: JsonOption = False,
 ) -> None:
     """Compare recent predictions with the training data (exit code 3: drift, 4: not enough data)."""
-    from churn_lab.drift_report import DriftWatch, parse_every, post_result, watch_drift, write_report
-    from churn_lab.log_window import parse_duration, parse_since
+    from churn_lab.drift_report import parse_every, post_result, watch_drift, write_report
     from churn_lab.monitor_drift import EXIT_CODES, check_drift, list_findings
+    from churn_lab.prediction_log import parse_duration, parse_since
 
     def publish(result: Any) -> None:
         try:
@@ -49,9 +49,9 @@ def drift(
     lab = find_workspace(workspace)
     if every:
         code, span = 0, parse_duration(since or "")
-        watch = DriftWatch(lab, z_threshold, last_n, None if span else start, span, all_lines, any_model)
+        question = {"z_threshold": z_threshold, "last_n": last_n, "all_lines": all_lines, "any_model": any_model}
         try:
-            for result, line in watch_drift(watch, parse_every(every)):
+            for result, line in watch_drift(lab, parse_every(every), span, since=start, **question):
                 code = EXIT_CODES[result.verdict] if result else 1  # first: who reads the line may stop us at once
                 print(json.dumps(result.to_dict(), ensure_ascii=False) if as_json and result else line, flush=True)
                 if result:

@@ -82,6 +82,12 @@ class Feature(BaseModel):
         "The largest size of a number: the model computes in float32, and whole numbers have to stay whole."
         return 2.0**53 if self.kind == "integer" else LARGEST
 
+    @property
+    def bounds(self) -> list[str]:
+        "The hard bounds in words."
+        pairs = (("at least", self.minimum), ("at most", self.maximum))
+        return [f"{word} {bound:g}" for word, bound in pairs if bound is not None]
+
     @cached_property
     def spelling(self) -> dict[str, str]:
         "How each known category is written: by itself, and by its folded text."
@@ -115,6 +121,7 @@ class Contract(BaseModel):
     grouped: bool = False  # a customer may have several rows; they stay on one side of a split
     features: list[Feature]
     left_out: dict[str, str] = {}  # columns that are no features, and why
+    settings: dict[str, dict[str, Any]] = {}  # limits and choices of whoever prepared the data, for the next time
     observed: Observed = Observed()
 
     @property
@@ -122,9 +129,28 @@ class Contract(BaseModel):
         return [feature.name for feature in self.features]
 
     @property
+    def meaning(self) -> str:
+        "What the model is asked to find."
+        share = self.observed.positive_share
+        rows = "" if share is None else f", {100 * share:.1f} % of the rows"
+        return f"left means: {self.target} = {self.positive}{rows}"
+
+    @property
     def question(self) -> tuple[list[str], str, str]:
         "What a model of this contract answers: two models can be compared if theirs is the same."
         return self.names, self.target, fold_text(self.positive)
+
+    def compare(self, other: "Contract") -> str:  # "": rows of this contract can be read by the other one
+        "What keeps rows that were prepared by this contract from being read by another one, in a few words."
+        kinds, wanted = ({f.name: (f.kind == "category", bool(f.notation and f.notation.date_format)) for f in c.features} for c in (self, other))
+        if missing := [name for name in wanted if name not in kinds]:
+            return f"no {', '.join(missing)}"
+        if changed := [name for name in wanted if wanted[name] != kinds[name]]:
+            return f"another kind of value in {', '.join(changed)}"
+        classes = {fold_text(self.positive), fold_text(self.negative)}
+        if self.target != other.target or fold_text(other.positive) not in classes:
+            return f"the target {self.target} ({self.positive} or {self.negative})"
+        return ""
 
     @model_validator(mode="before")
     @classmethod

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
+from fastapi import FastAPI
 from pydantic import ValidationError
 from pydantic_core import to_json
 
@@ -240,18 +241,18 @@ async def answer_request(service: Service, predict: Callable, limit: int, scope,
 
 # %% ../nbs/inside/fast_routes.ipynb #fa570021
 class FastRoutes:
-    "ASGI middleware: answers the routes that predict, and passes on every other request to a name that is ours."
+    "An ASGI application around a FastAPI one: it answers the routes that predict, and passes on the others."
 
-    def __init__(self, app: Callable, service: Service):
-        self.app, self.service = app, service
+    def __init__(self, fastapi: FastAPI, service: Service):
+        self.fastapi, self.service = fastapi, service  # routes of your own: `app.fastapi.get("/mine")`
 
     async def __call__(self, scope, receive, send) -> None:
         if scope["type"] != "http":
-            return await self.app(scope, receive, send)
+            return await self.fastapi(scope, receive, send)
         if route := ROUTES.get(scope["path"].removeprefix(scope.get("root_path", ""))):
             return await answer_request(self.service, *route, scope, receive, send)
         try:
             self.service.guard.check_host(dict(scope["headers"]))
         except Refusal as refusal:
             return await send_json(send, refusal.status, to_json({"detail": refusal.detail}))
-        await self.app(scope, receive, send)
+        await self.fastapi(scope, receive, send)

@@ -63,14 +63,18 @@ def _beside(path: Path, kind: str) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}-{time.monotonic_ns()}.{kind}")
 
 
-def _write_new(path: Path, content: str | bytes) -> Path:
+def _write_new(path: Path, content: str | bytes | Path) -> Path:
     "Write `content` to a new file beside `path`, down to the disk."
     new = _beside(path, "tmp")
     try:
-        with name_os_errors(path), new.open("xb") as f:
-            f.write(content.encode() if isinstance(content, str) else content)
-            f.flush()
-            os.fsync(f.fileno())
+        with name_os_errors(path):
+            if isinstance(content, Path):
+                content.rename(new)
+            with new.open("ab") as f:
+                if not isinstance(content, Path):
+                    f.write(content.encode() if isinstance(content, str) else content)
+                f.flush()
+                os.fsync(f.fileno())
     except BaseException:
         new.unlink(missing_ok=True)
         raise
@@ -98,7 +102,7 @@ def _put_back(path: Path, old: Path | None) -> None:
 
 # %% ../nbs/inside/files.ipynb #cbb34150
 def write_together(
-    contents: dict[Path, str | bytes],  # file -> its new content; text is stored as UTF-8
+    contents: dict[Path, str | bytes | Path],  # file -> its new content; text is stored as UTF-8; a path: a file beside it, that is moved
 ) -> None:
     "Replace files that belong together, in the order given: if one cannot be written, none is changed."
     new: dict[Path, Path] = {}

@@ -58,14 +58,15 @@ def plot_versions(versions: list[dict[str, Any]]) -> "Axes":
 
     figure, axes = plt.subplots(figsize=(8, 3.2), layout="constrained")
     numbers = [row["version"] for row in versions]
-    axes.step(numbers, [row["gate_f1"] for row in versions], where="mid", color="gray", linestyle="--", label="gate_f1")
+    lefts, rights = [number - 0.3 for number in numbers], [number + 0.3 for number in numbers]
+    axes.hlines([row["gate_f1"] for row in versions], lefts, rights, color="gray", linestyle="--", label="gate_f1")
     for passed, color, label in ((True, "#54a24b", "passed"), (False, "#e45756", "refused")):
         chosen = [row for row in versions if row["passed_gate"] is passed]
         axes.scatter([r["version"] for r in chosen], [r["f1"] for r in chosen], color=color, label=label, zorder=3)
     for row in versions:
         if row["current"]:
             axes.annotate("in service", (row["version"], row["f1"]), xytext=(0, 8), textcoords="offset points", ha="center")
-    axes.set(xlabel="version", ylabel="F1 on held-out rows", xticks=numbers, ylim=(0, 1))
+    axes.set(xlabel="version", ylabel="F1 on held-out rows", xticks=numbers, ylim=(0, 1), xlim=(min(numbers) - 0.7, max(numbers) + 0.7))
     axes.legend(loc="lower right")
     plt.close(figure)
     return axes

@@ -68,7 +68,7 @@ def read_figures(
         figures["06"] = {"current_model": current_model(lab)}
         if not find_entry(lab, current_model(lab))["passed_gate"]:
             figures["06"]["served_by_force"] = "yes: the gate had refused it"
-        figures["08"] = _drift_figures(lab, settings or {})
+        figures["08"] = _drift_figures(lab, settings or {}) if any(lab.logs.glob("*")) else {}
     back = [event for event in read_history(lab) if event["action"] == "rollback"]
     if back:
         figures["09"] = {"rollback": f"{back[-1]['from']} to {back[-1]['to']}"}
@@ -94,7 +94,7 @@ def plot_gate(gate: list[dict[str, Any]]) -> Figure:
         axes.plot([check["limit"], check["value"]], [place, place], color=color, linewidth=3, alpha=0.6)
         axes.plot(check["limit"], place, "|", color="black", markersize=18)
         axes.plot(check["value"], place, "o", color=color)
-    axes.set(yticks=range(len(gate)), xlabel="F1 of the new version (dot) and what was asked for (line)")
+    axes.set(yticks=range(len(gate)), ylim=(-0.6, len(gate) - 0.4), xlabel="F1 of the new version (dot) and what was asked for (line)")
     axes.set_yticklabels([f"{c['check']}: {'passed' if c['passed'] else 'REFUSED'}" for c in gate], parse_math=False)
     axes.invert_yaxis()
     plt.close(figure)

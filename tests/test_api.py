@@ -217,7 +217,7 @@ def test_no_answer_without_a_log_line(client, lab):
 def test_a_full_disk_is_503(client, lab, monkeypatch):
     full = os.open("/dev/full", os.O_RDWR)
     monkeypatch.setattr(
-        client.app.state.service.log, "_open", lambda day: setattr(client.app.state.service.log, "handle", os.dup(full))
+        client.app.service.log, "_open", lambda day: setattr(client.app.service.log, "handle", os.dup(full))
     )
     response = client.post("/predict", json=CUSTOMER)
     assert response.status_code == 503 and "no space left" in response.text
@@ -360,7 +360,7 @@ def test_model_info_tells_what_was_registered(client, lab):
 
 
 def test_a_failure_shows_no_traceback(client, monkeypatch):
-    monkeypatch.setattr(client.app.state.service, "new_request_id", lambda: 1 / 0)
+    monkeypatch.setattr(client.app.service, "new_request_id", lambda: 1 / 0)
     response = client.post("/predict", json=CUSTOMER)
     assert response.status_code == 500 and "ZeroDivision" not in response.text and "/" not in response.json()["detail"]
 
@@ -386,7 +386,7 @@ def test_the_service_needs_neither_pandas_nor_scikit_learn(lab):
 
 def test_real_customers_are_answered_by_a_contract_of_their_own(telco, tmp_path):
     create_workspace(tmp_path / "telco")
-    lab = create_app(tmp_path / "telco").state.service.lab
+    lab = create_app(tmp_path / "telco").service.lab
     prepare(lab, raw=telco, target="Churn", identifier="customerID")
     train(lab, forest=SMALL, gate_f1=0.0)
     rows = pd.read_csv(telco, dtype=str, keep_default_na=False).head(50).drop(columns=["customerID", "Churn"])

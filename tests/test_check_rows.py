@@ -10,11 +10,11 @@ from test_contract import FLAG, GERMAN, SIGNED, TEXT
 from churn_lab.check_rows import clean_rows, find_failures, summarise_failures, type_columns
 from churn_lab.contract import Feature, clean_value, make_field_check
 from churn_lab.generate_data import draw_customers
-from churn_lab.prepare_data import LAB_CONTRACT, soil
+from churn_lab.prepare_data import LAB_CONTRACT, corrupt
 
 
 def test_every_failure_is_reported_at_once_with_count_and_examples():
-    cleaned = clean_rows(soil(draw_customers(1000, 1)), LAB_CONTRACT.features)
+    cleaned = clean_rows(corrupt(draw_customers(1000, 1)), LAB_CONTRACT.features)
     report = {(r["column"], r["rule"]): r for r in summarise_failures(find_failures(cleaned, LAB_CONTRACT.features))}
     assert report["num_complaints", "a whole number"]["examples"] == "2.5"
     assert report["tenure_months", "a number"] == {

@@ -27,10 +27,17 @@ def test_the_wheel_says_what_settings_ini_says(wheel):
         names = archive.namelist()
         metadata = archive.read(next(name for name in names if name.endswith("METADATA"))).decode()
     assert f"Version: {settings['DEFAULT']['version']}" in metadata
+    assert "License-Expression: Apache-2.0" in metadata and "License-File: LICENSE" in metadata
+    assert any(name.endswith("/licenses/LICENSE") for name in names)
     assert all(f"Provides-Extra: {extra}" in metadata for extra in ("notebooks", "dev", "scale"))
     core = [line for line in metadata.splitlines() if line.startswith("Requires-Dist") and "extra ==" not in line]
     assert len(core) == len(settings["DEFAULT"]["requirements"].split())
-    assert {"churn_lab/py.typed", "churn_lab/templates/report.html", "churn_lab/cli.py"} <= set(names)
+    assert {
+        "churn_lab/py.typed",
+        "churn_lab/templates/report.html",
+        "churn_lab/cli.py",
+        "churn_lab/git_lab/git.py",
+    } <= set(names)
 
 
 def answers(address: str) -> bool:

@@ -2,25 +2,14 @@
 
 import json
 
-import numpy as np
 import pandas as pd
 import pytest
 from conftest import snapshot
 
-from churn_lab.check_rows import summarise_failures
 from churn_lab.contract import read_contract
 from churn_lab.csv_files import read_csv, write_csv
 from churn_lab.generate_data import draw_customers
-from churn_lab.prepare_data import (
-    LAB_CONTRACT,
-    Limits,
-    QualityError,
-    check_data,
-    infer_contract,
-    prepare,
-    read_processed,
-    soil,
-)
+from churn_lab.prepare_data import Limits, QualityError, corrupt, prepare, read_processed
 
 
 def shop(rows: int = 200) -> pd.DataFrame:
@@ -37,11 +26,11 @@ def shop(rows: int = 200) -> pd.DataFrame:
 
 
 def test_a_dirty_file_is_cleaned_and_the_raw_file_is_not_touched(empty_lab):
-    write_csv(soil(draw_customers(1000, 1)), empty_lab.raw)
+    write_csv(corrupt(draw_customers(1000, 1)), empty_lab.raw)
     before = empty_lab.raw.read_bytes()
     prepared = prepare(empty_lab)
     assert empty_lab.raw.read_bytes() == before
-    assert len(prepared.rows) + prepared.rejected == 1000 and prepared.rejected > 50
+    assert prepared.kept + prepared.rejected == 1000 and prepared.rejected > 50
     kept = read_processed(empty_lab, read_contract(empty_lab))
     assert kept["num_complaints"].min() >= 0 and set(kept["plan_type"]) == {"basic", "premium"}
     assert set(kept["region"]) == {"NA", "EU", "AF", "AS"}
@@ -52,46 +41,33 @@ def test_a_dirty_file_is_cleaned_and_the_raw_file_is_not_touched(empty_lab):
     [
         (lambda d: d.assign(region=d["region"].where(d.index % 10 > 0, "")), {"max_missing": 0.2}, "missing in 10.0%"),
         (lambda d: d.assign(region="EU"), {"min_distinct": 1}, "region has 1 distinct value"),
-        (
-            lambda d: d.assign(plan_type=np.where(d["churn"] == "1", "basic", "premium")),
-            {"max_target_match": 1.0},
-            "plan_type equals the target in 100.0%",
-        ),
     ],
 )
-def test_an_unfit_file_is_refused_and_each_limit_is_an_option(damage, limit, message):
-    rows = damage(draw_customers(400, 1).astype(str))
+def test_an_unfit_file_is_refused_and_each_limit_is_an_option(empty_lab, damage, limit, message):
+    write_csv(damage(draw_customers(400, 1).astype(str)), empty_lab.raw)
     with pytest.raises(QualityError, match=message):
-        check_data(rows, LAB_CONTRACT)
-    assert check_data(rows, LAB_CONTRACT, Limits(**limit)).rows.shape[1] == 6
+        prepare(empty_lab)
+    assert prepare(empty_lab, limits=Limits(**limit)).kept >= 360
+    assert prepare(empty_lab).contract.settings["limits"] == {**Limits().__dict__, **limit}, "as the last time"
 
 
-def test_repeated_customers_are_refused():
-    rows = pd.concat([shop(), shop().head(4)], ignore_index=True)
-    contract = infer_contract(rows, "gone", identifier="customer")
+def test_repeated_customers_are_refused(empty_lab):
+    write_csv(pd.concat([shop(), shop().head(4)], ignore_index=True), empty_lab.raw)
     with pytest.raises(QualityError, match=r"customer repeats in 2.0% .*--max-duplicates"):
-        check_data(rows, contract)
-    assert len(check_data(rows, contract, Limits(max_duplicates=0.05)).rows) == 204
-
-
-def test_an_inferred_contract_follows_values_not_names():
-    features = {feature.name: feature for feature in infer_contract(shop(), "gone").features}
-    assert features["senior"].kind == "category"
-    assert (features["spent"].kind, features["spent"].minimum) == ("number", 0.0)
-    assert features["channel"].categories == ["Phone", "Shop", "Web"]
-    assert "customer" not in features and infer_contract(shop(), "gone").positive == "yes"
-    renamed = shop().rename(columns={"spent": "customerID", "senior": "TotalCharges"})
-    kinds = {feature.name: feature.kind for feature in infer_contract(renamed, "gone").features}
-    assert (kinds["customerID"], kinds["TotalCharges"]) == ("number", "category")
+        prepare(empty_lab, target="gone", identifier="customer")
+    prepared = prepare(empty_lab, target="gone", identifier="customer", limits=Limits(max_duplicates=0.05))
+    assert prepared.kept == 204 and prepared.contract.grouped
 
 
 def test_the_traps_of_the_real_data_are_handled_by_rule(empty_lab, telco):
     prepared = prepare(empty_lab, telco, "Churn", identifier="customerID")
     features = {feature.name: feature for feature in prepared.contract.features}
-    assert len(prepared.rows) == 7043 and prepared.rejected == 0
-    assert prepared.rows["Churn"].mean() == pytest.approx(0.265, abs=0.001)
+    rows = read_processed(empty_lab)
+    assert len(rows) == prepared.kept == 7043 and prepared.rejected == 0
+    assert rows["Churn"].mean() == pytest.approx(0.265, abs=0.001)
+    assert prepared.contract.meaning == "left means: Churn = Yes, 26.5 % of the rows"
     assert (features["TotalCharges"].kind, features["TotalCharges"].nullable) == ("number", True)
-    assert prepared.rows["TotalCharges"].isna().sum() == 11
+    assert rows["TotalCharges"].isna().sum() == 11
     assert features["SeniorCitizen"].categories == ["0", "1"]
     assert "No phone service" in features["MultipleLines"].categories and "customerID" not in features
 
@@ -126,23 +102,20 @@ def test_bad_input_ends_with_a_message_and_changes_nothing(churn_lab, lab, tmp_p
     assert snapshot(lab.root) == before
 
 
-def test_a_column_that_counts_rows_or_is_needed_by_the_service_is_left_out(empty_lab):
-    rows = shop().assign(number=[str(i) for i in range(7, 207)], request_id=["1", "2", "3", "4"] * 50)
-    contract = infer_contract(rows, "gone")
-    assert {"number", "request_id", "customer"} == contract.left_out.keys()
-    extra = draw_customers(100, 1).astype(str).assign(note="x")
-    write_csv(extra, empty_lab.raw)
+def test_columns_that_the_labs_contract_does_not_name_are_left_out(empty_lab):
+    write_csv(draw_customers(100, 1).astype(str).assign(note="x"), empty_lab.raw)
     assert prepare(empty_lab).contract.left_out == {"note": "not in the lab's contract"}
 
 
 @pytest.mark.parametrize("huge", ["1e39", "1e300", "inf", "9" * 400])
-def test_numbers_beyond_what_a_model_can_hold_are_turned_away(huge):
+def test_numbers_beyond_what_a_model_can_hold_are_turned_away(empty_lab, huge):
     rows = shop()
     rows.loc[3, "spent"] = huge
     rows["visits"] = [str(i % 9) for i in range(200)]
     rows.loc[5, "visits"] = huge
-    prepared = check_data(rows, infer_contract(rows, "gone"))
-    rules = {r["rule"] for r in summarise_failures(prepared.failures)}
+    write_csv(rows, empty_lab.raw)
+    prepared = prepare(empty_lab, target="gone")
+    rules = {rule["rule"] for rule in prepared.failures}
     assert prepared.rejected == 2 and all(rule.startswith("a number of at most") for rule in rules)
 
 

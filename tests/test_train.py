@@ -8,14 +8,16 @@ import pandas as pd
 import pytest
 from conftest import snapshot
 
+from churn_lab.contract import read_contract
+from churn_lab.convert_model import check_conversion, convert_to_onnx
 from churn_lab.evaluate import split_rows
 from churn_lab.files import LabError
 from churn_lab.generate_data import draw_customers, generate
 from churn_lab.model_cards import read_metadata
-from churn_lab.prepare_data import prepare, read_contract, read_processed
+from churn_lab.prepare_data import prepare, read_processed
 from churn_lab.registry_history import current_model
 from churn_lab.serving_model import load_pipeline, open_model
-from churn_lab.train import Forest, check_conversion, compare_f1, convert_to_onnx, pass_gate, train
+from churn_lab.train import Forest, compare_f1, pass_gate, train
 
 BASELINE = {"baseline": "always churn", "f1": 0.43}
 
