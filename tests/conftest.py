@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import time
 from pathlib import Path
 
@@ -31,6 +32,20 @@ def own_folder(tmp_path, monkeypatch):
     """No test sees the developer's own project."""
     monkeypatch.delenv("CHURN_LAB_HOME", raising=False)
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def no_other_machine(monkeypatch):
+    """Nothing in the package opens a socket to another machine."""
+    connect = socket.socket.connect
+
+    def only_here(self, address):
+        host = address[0] if isinstance(address, tuple) else ""
+        if host not in ("", "localhost", "127.0.0.1", "::1"):
+            raise AssertionError(f"a connection to {address}")
+        return connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", only_here)
 
 
 @pytest.fixture(scope="session")
