@@ -14,7 +14,7 @@ setup(
     version=settings["version"],
     description=settings["description"],
     author=settings["author"],
-    license=settings["license"],
+    license_expression=settings["license"],
     license_files=["LICENSE"],
     python_requires=">=" + settings["min_python"],
     packages=["churn_lab", "churn_lab.git_lab"],

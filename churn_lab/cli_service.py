@@ -1,5 +1,6 @@
 """Commands that answer: serve over HTTP, predict a file."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,6 +27,30 @@ def serve(
     from churn_lab.api import serve as run_server
 
     run_server(find_workspace(workspace), host, port, workers, no_auth, strict)
+
+
+def simulate(
+    rows: Annotated[int, typer.Option(help="How many customers.", min=1)] = 300,
+    shift: Annotated[
+        list[str] | None, typer.Option(help="COLUMN=AMOUNT moves a number, COLUMN=VALUE sets a category.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="The same seed sends the same customers.", min=0)] = 0,
+    url: Annotated[str, typer.Option(help="Where the service listens.")] = "http://127.0.0.1:8000",
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Send customers through the running service, or into the log if none runs."""
+    from churn_lab.traffic import draw_traffic, send_traffic, shift_traffic
+
+    lab = find_workspace(workspace)
+    customers = shift_traffic(lab, draw_traffic(lab, rows, seed), shift or [])
+    sent = send_traffic(lab, customers, url, os.environ.get("CHURN_LAB_API_KEY", ""))
+    if as_json:
+        return show_json(sent)
+    if sent["by"] == "service":
+        print(f"{url}: {sent['rows']} customers answered, {sent['called']} will probably leave")
+    else:
+        print(f"{lab.logs}: {sent['rows']} customers written as the service would: nobody listens at {url}")
 
 
 def predict(

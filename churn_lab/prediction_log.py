@@ -117,15 +117,14 @@ class PredictionLog:
 
     def __init__(self, lab: Workspace):
         self.lab, self.lock = lab, threading.Lock()  # batches are logged from another thread
-        self.day, self.path, self.handle = "", None, None
+        self.path, self.handle, self.until = None, None, 0.0  # the day of the open file ends then
 
     def append(self, lines: bytes, ts: float) -> None:  # whole lines; seconds since 1970
         "Write `lines`, or raise `LogError`, and then they do not count."
         with self.lock:
             try:
-                day = _day_name(ts)
-                if day > self.day or not self._keeps_its_name():
-                    self._open(day)
+                if ts >= self.until or not self._keeps_its_name():
+                    self._open(_day_name(ts))
                 write_whole(self.handle, lines)
             except OSError as error:
                 self.close()
@@ -144,13 +143,13 @@ class PredictionLog:
         days = [_place(path)[0] for path in find_logs(self.lab) if path.name.startswith("predictions-")]
         day = max([day, *days])
         path = self.lab.logs / f"predictions-{day}.jsonl"
-        self.handle = os.open(path, _APPEND, 0o644)
-        self.day, self.path = day, path
+        self.handle, self.path = os.open(path, _APPEND, 0o644), path
+        self.until = datetime.fromisoformat(f"{day}T00:00:00+00:00").timestamp() + 86400
 
     def close(self) -> None:
         if self.handle is not None:
             os.close(self.handle)
-        self.day, self.path, self.handle = "", None, None
+        self.path, self.handle, self.until = None, None, 0.0
 
 # %% ../nbs/inside/prediction_log.ipynb #b9219e5b
 LARGEST_BLOCK = 1 << 20  # bytes

@@ -12,9 +12,9 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from .files import LabError, json_text, write_atomic, write_together
-from .model_cards import derive_lists, find_entry, model_path, read_card, read_cards, read_checked, read_metadata
+from .model_cards import check_card, derive_lists, model_path, read_card, read_cards, read_checked, read_metadata
 from .registry_history import current_model, read_history, recorded, registry_lock, served_now
-from .serving_model import open_model
+from .serving_model import load_and_probe, open_model
 from .workspace import Workspace
 
 if TYPE_CHECKING:
@@ -94,7 +94,8 @@ def register(
         own = {"model_file": name, "version": version}  # they come first, and nothing that was measured replaces them
         hashes = {"joblib_sha256": sha256(pipeline).hexdigest(), "onnx_sha256": sha256(onnx).hexdigest()}
         entry = {**own, **entry, **own, **hashes}
-        card = {**entry, "reference": reference}
+        card = check_card({**entry, "reference": reference}, name)
+        load_and_probe(card, onnx)
         path, text = lab.models / name, json_text(card) + "\n"
         files = {path: pipeline, path.with_suffix(".onnx"): onnx, path.with_suffix(".json"): text}
         lists = derive_lists(lab, [*read_cards(lab), card])

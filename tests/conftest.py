@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import time
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from filelock import FileLock
 from churn_lab import cli
 from churn_lab.generate_data import generate
 from churn_lab.prepare_data import prepare
-from churn_lab.train import Forest, train
+from churn_lab.train import ForestParams, train
 from churn_lab.workspace import Workspace, create_workspace
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,6 +34,20 @@ def own_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.fixture(autouse=True)
+def no_other_machine(monkeypatch):
+    """Nothing in the package opens a socket to another machine."""
+    connect = socket.socket.connect
+
+    def only_here(self, address):
+        host = address[0] if isinstance(address, tuple) else ""
+        if host not in ("", "localhost", "127.0.0.1", "::1"):
+            raise AssertionError(f"a connection to {address}")
+        return connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", only_here)
+
+
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory) -> Workspace:
     """A project with two versions, the second in service. Read only: use `lab` to change something."""
@@ -45,8 +60,8 @@ def trained(tmp_path_factory) -> Workspace:
             create_workspace(lab.root)
             generate(lab, rows=2000)
             prepare(lab)
-            train(lab, forest=Forest(n_estimators=30), gate_f1=0.4)
-            train(lab, forest=Forest(n_estimators=30), gate_f1=0.4, tolerance=1.0, seed=1)
+            train(lab, forest=ForestParams(n_estimators=30), gate_f1=0.4)
+            train(lab, forest=ForestParams(n_estimators=30), gate_f1=0.4, tolerance=1.0, seed=1)
             (lab.root / "done").touch()
     return lab
 

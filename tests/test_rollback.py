@@ -10,14 +10,15 @@ import pytest
 from conftest import snapshot
 
 from churn_lab.files import LabError
-from churn_lab.model_cards import read_metadata
+from churn_lab.model_cards import read_card, read_metadata
+from churn_lab.monitor_drift import check_drift
 from churn_lab.registry import promote
 from churn_lab.registry_history import current_model, read_history, read_switches
 from churn_lab.registry_repair import prune
 from churn_lab.rollback import list_targets, rollback, stack_served, stack_switches
-from churn_lab.train import Forest, train
+from churn_lab.train import ForestParams, train
 
-SMALL = Forest(n_estimators=5)
+SMALL = ForestParams(n_estimators=5)
 
 
 def names(lab) -> list[str]:
@@ -116,10 +117,12 @@ def test_a_name_that_is_no_version_changes_nothing(lab, name):
 
 
 def test_the_drift_reference_follows_the_model(lab):
-    from churn_lab.monitor_drift import read_reference
-
+    log = lab.logs / "predictions-2026-01-01.jsonl"
+    line = {"model_version": names(lab)[0], "probability": 0.1, "features": {"region": "NA"}, "ts": 1767225600.0}
+    log.write_text(json.dumps(line) + "\n")
     rollback(lab)
-    assert read_reference(lab, current_model(lab))["rows"] == read_metadata(lab)[0]["rows"]["train"]
+    result = check_drift(lab)
+    assert result.model_file == names(lab)[0] and result.reference == read_card(lab, names(lab)[0])["reference"]
 
 
 KILLED = """
