@@ -54,21 +54,36 @@ def simulate(
 
 
 def predict(
-    csv: Annotated[Path, typer.Argument(help="A CSV with the model's columns.", metavar="CSV")],
-    out: Annotated[Path | None, typer.Option(help="Where the result goes.", show_default="CSV_predictions.csv")] = None,
+    file: Annotated[Path, typer.Argument(help="A CSV (also .gz) or Parquet file with the model's columns.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Where the result goes.", show_default="NAME_predictions.csv")
+    ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads to use.", show_default="one a core")] = None,
+    strict: Annotated[
+        bool,
+        typer.Option("--strict", help="Refuse rows that cannot be scored, and categories that training never saw."),
+    ] = False,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Score each row of a CSV: its columns, and probability and prediction."""
-    from churn_lab.batch_scoring import score_csv
+    """Score each row of a file: its columns, and probability and prediction. Bad rows go to NAME_rejected.csv."""
+    from churn_lab.batch_scoring import score_file
 
     lab = find_workspace(workspace)
-    with byte_bar(csv.name) as report:
-        scored = score_csv(lab, csv, out, threads, report=report)
+    with byte_bar(file.name) as report:
+        scored = score_file(lab, file, out, threads, strict, report)
     if as_json:
-        return show_json({"file": scored.path, **{k: getattr(scored, k) for k in ("rows", "called", "model_file")}})
-    print(f"{scored.path}: {scored.rows} rows, {scored.called} will probably leave, by {scored.model_file}")
+        return show_json({"file": scored.path, **{key: value for key, value in vars(scored).items() if key != "path"}})
+    print(f"{scored.path}: {scored.rows} rows, {scored.predicted_positive} will probably leave, by {scored.model_file}")
+    if scored.described:
+        print(scored.described)
+    if scored.rejected:
+        print(f"{scored.rejected_path}: {scored.rejected} rows that cannot be scored, with line and reason")
+    if scored.unseen:
+        found = ", ".join(f"{name} in {count} rows" for name, count in scored.unseen.items())
+        print(f"Categories that training never saw: {found}; the column {scored.added[0]} tells which rows.")
+    if scored.added[-1] != "prediction":
+        print(f"The file has columns of these names, so the result's are {', '.join(scored.added)}.")
 
 
 @contextmanager
