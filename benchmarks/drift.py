@@ -20,18 +20,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pandas as pd
-import polars as pl
 from joblib import Parallel, delayed
-from pydantic_core import to_json
 from rivals import rival_python
 
 from churn_lab.check_rows import clean_rows, type_columns
 from churn_lab.contract import Contract
+from churn_lab.drift_findings import DriftResult, judge_window
 from churn_lab.generate_data import draw_customers, generate
-from churn_lab.log_window import Window
-from churn_lab.monitor_drift import DriftResult, judge_window
+from churn_lab.log_window import sql_name, sum_up
+from churn_lab.prediction_log import format_line
 from churn_lab.prepare_data import prepare, read_processed
 from churn_lab.reference import make_reference
 from churn_lab.registry_history import current_model
@@ -53,41 +53,42 @@ class Population:
     contract: Contract
     threshold: float
     trained_on: int  # how many rows a training set has
-    lines: pl.DataFrame  # the rows and probabilities as log lines, parsed
 
     def draw_reference(self, rng: np.random.Generator) -> dict:
-        """What `train_stats.json` would keep of a fresh training set."""
+        """What a card would keep of a fresh training set."""
         rows = self.rows.iloc[rng.integers(len(self.rows), size=self.trained_on)]
         held_out = self.probability[rng.integers(len(self.rows), size=HELD_OUT)]
         return make_reference(rows, self.contract, held_out, self.threshold)
 
-    def draw_window(self, rng: np.random.Generator, size: int) -> pl.DataFrame:
-        return self.lines[rng.integers(len(self.rows), size=size)]
+    def draw_window(self, rng: np.random.Generator, size: int) -> pd.DataFrame:
+        """Customers with the model's probabilities."""
+        chosen = rng.integers(len(self.rows), size=size)
+        return self.rows.iloc[chosen].assign(probability=self.probability[chosen]).reset_index(drop=True)
 
-    def judge(self, reference: dict, lines: pl.DataFrame) -> DriftResult:
-        """The verdict, by the same code as for a log, from the parsed line on."""
-        window = Window(self.contract, reference, self.threshold)
-        features = lines.select(self.contract.names).to_struct("features")
-        window.add(lines.select("probability", features, pl.lit(0.0).alias("ts")))
-        return judge_window(reference, window.summary())
+    def judge(self, reference: dict, window: pd.DataFrame) -> DriftResult:
+        """The verdict, by the same query as for a log, from the parsed line on."""
+        rules = self.contract.model_dump(mode="json")
+        card = {"model_file": "m", "threshold": self.threshold, "contract": rules, "reference": reference}
+        values = [
+            f"{sql_name(f.name)} := {f'nullif({sql_name(f.name)}, {EMPTY})' if f.kind == 'category' else sql_name(f.name)}"
+            for f in self.contract.features
+        ]
+        with duckdb.connect(config={"threads": 1}) as db:
+            db.register("customers", window)
+            db.execute(
+                "CREATE VIEW predictions AS SELECT 'm' AS model_version, probability, 0.0 AS ts, "
+                f"struct_pack({', '.join(values)}) AS features FROM customers"
+            )
+            return judge_window(reference, sum_up(db, card).sample)
 
 
-def as_lines(rows: pd.DataFrame, probability: np.ndarray, contract: Contract) -> pl.DataFrame:
-    """Customers as `read_lines` would find them in a log."""
-    columns = {"probability": probability}
-    for feature in contract.features:
-        values = rows[feature.name].to_numpy()
-        if feature.kind == "category":
-            columns[feature.name] = pl.Series([value or None for value in values], dtype=pl.String)
-        else:
-            columns[feature.name] = pl.Series(values.astype(float)).fill_nan(None)
-    return pl.DataFrame(columns)
+EMPTY = "''"
 
 
 def describe(name: str, rows: pd.DataFrame, model: ServingModel, trained_on: int) -> Population:
-    probability = model.predict_proba(rows)
-    lines = as_lines(rows, probability, model.contract)
-    return Population(name, rows, probability, model.contract, model.threshold, trained_on, lines)
+    probability = model.predict_proba(rows).astype(float)
+    texts = {f.name: rows[f.name].astype(object) for f in model.contract.features if f.kind == "category"}
+    return Population(name, rows.assign(**texts), probability, model.contract, model.threshold, trained_on)
 
 
 def lab_population(size: int = 50_000) -> Population:
@@ -151,10 +152,10 @@ class Scenario:
     population: str
     feature: str
     size: int
-    change: Callable[[pl.Series, np.random.Generator], pl.Series]
+    change: Callable[[pd.Series, np.random.Generator], pd.Series]
 
-    def apply(self, lines: pl.DataFrame, rng: np.random.Generator) -> pl.DataFrame:
-        return lines.with_columns(self.change(lines[self.feature], rng).alias(self.feature))
+    def apply(self, window: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
+        return window.assign(**{self.feature: self.change(window[self.feature], rng)})
 
 
 def shift(by: float, decimals: int) -> Callable:
@@ -168,19 +169,15 @@ def widen(centre: float, decimals: int) -> Callable:
 def move(before: str, after: str, share: float) -> Callable:
     """15 points of all customers go from one category, which has `share` of them, to another."""
 
-    def change(column: pl.Series, rng: np.random.Generator) -> pl.Series:
-        names = column.to_numpy().astype(object)
-        names[(names == before) & (rng.random(len(names)) < 0.15 / share)] = after
-        return pl.Series(names, dtype=pl.String)
+    def change(column: pd.Series, rng: np.random.Generator) -> pd.Series:
+        return column.mask((column == before) & (rng.random(len(column)) < 0.15 / share), after)
 
     return change
 
 
-def replace_some(value: str | None) -> Callable:
+def replace_some(value: str | float) -> Callable:
     """5 % of the values become another one, or missing."""
-    return lambda column, rng: pl.Series(
-        [value if lost else kept for kept, lost in zip(column, rng.random(len(column)) < 0.05)], dtype=column.dtype
-    )
+    return lambda column, rng: column.mask(rng.random(len(column)) < 0.05, value)
 
 
 def make_scenarios(population: Population) -> list[Scenario]:
@@ -195,13 +192,13 @@ def make_scenarios(population: Population) -> list[Scenario]:
             "PaymentMethod",
         )
         category = "Contract"
-    lines, made = population.lines, []
+    lines, made = population.rows, []
     shares = {name: float((lines[category] == name).mean()) for name in (first, second)}
     for name, decimals in numbers.items():
         mean, spread = lines[name].mean(), lines[name].std()
         made.append((f"{name}: mean + 0.5 standard deviations", name, 200, shift(0.5 * spread, decimals)))
         made.append((f"{name}: spread + 30 %", name, 1_000, widen(mean, decimals)))
-        made.append((f"{name}: 5 % missing", name, 200, replace_some(None)))
+        made.append((f"{name}: 5 % missing", name, 200, replace_some(np.nan)))
     for before, after in ((first, second), (second, first)):
         made.append((f"{category}: 15 points more {after}", category, 200, move(before, after, shares[before])))
     made.append((f"{other}: 5 % in a new category", other, 200, replace_some("MARS")))
@@ -261,7 +258,7 @@ def compare_with_evidently(population: Population, windows: int) -> list[dict]:
         population.probability[rng.integers(len(population.rows), size=HELD_OUT)],
     )
     reference = make_reference(rows, population.contract, held_out, population.threshold)
-    cases: dict[str, list[pl.DataFrame]] = {}
+    cases: dict[str, list[pd.DataFrame]] = {}
     for size in SIZES[:5]:
         cases[f"no drift, n={size}"] = [
             population.draw_window(rng, size) for _ in range(windows if size < 10_000 else 20)
@@ -272,10 +269,7 @@ def compare_with_evidently(population: Population, windows: int) -> list[dict]:
         cases[name] = [scenario.apply(lines, rng) for lines in drawn]
     files = {f"case{number}": name for number, name in enumerate(cases)}
     names = population.contract.names
-    frames = {
-        file: [pd.DataFrame(lines.select(names).to_dict(as_series=False)) for lines in cases[name]]
-        for file, name in files.items()
-    }
+    frames = {file: [lines[names] for lines in cases[name]] for file, name in files.items()}
     theirs, table = ask_evidently(rows[names], frames), []
     for file, name in files.items():
         scenario = scenarios.get(name)
@@ -309,13 +303,9 @@ def write_log(lab: Workspace, lines: int) -> Path:
     path = lab.logs / "predictions-2026-01-01.jsonl"
     with path.open("wb") as log:
         for number, (values, chance) in enumerate(zip(rows.to_dict("records"), probability)):
-            head = {
-                "request_id": f"{number:032x}",
-                "model_version": model.name,
-                "prediction": int(chance >= model.threshold),
-            }
-            tail = {"probability": chance, "latency_ms": 0.31, "features": values, "ts": 1767225600 + number / 100}
-            log.write(to_json(head | tail) + b"\n")
+            answer = {"request_id": f"{number:032x}", "model_version": model.name}
+            answer |= {"prediction": int(chance >= model.threshold), "probability": chance, "latency_ms": 0.31}
+            log.write(format_line(answer, values, 1767225600 + number / 100))
     block = path.read_bytes()
     with path.open("ab") as log:
         for _ in range(lines // unique - 1):
@@ -349,16 +339,17 @@ def tear(path: Path, every: int) -> None:
     path.write_bytes(b"\n".join(lines))
 
 
-def installed() -> dict[str, str]:
-    """The environment, with modules compiled once and kept, as an installed package has them."""
-    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+def installed(kit: Path | None = None) -> dict[str, str]:
+    """The environment, with modules compiled once and kept, as an installed package has them; maybe of another kit."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return kept | ({"PYTHONPATH": str(kit)} if kit else {})
 
 
-def time_drift(lab: Workspace, *options: object) -> tuple[float, float, float]:
+def time_drift(lab: Workspace, *options: object, kit: Path | None = None) -> tuple[float, float, float]:
     """Seconds, peak megabytes and processor seconds of the whole command."""
     command = [sys.executable, "-c", DRIFT, "drift", "--workspace", lab.root, *options]
     done = subprocess.run(
-        [sys.executable, "-S", "-c", STARTER, *map(str, command)], capture_output=True, text=True, env=installed()
+        [sys.executable, "-S", "-c", STARTER, *map(str, command)], capture_output=True, text=True, env=installed(kit)
     )
     assert done.returncode in (0, 3), done.stderr
     used, seconds = done.stderr.splitlines()[-2:]
@@ -371,7 +362,7 @@ def draw_rows(model: ServingModel, size: int, seed: int) -> pd.DataFrame:
     return rows.assign(probability=model.predict_proba(rows))
 
 
-def measure_cost(rounds: int = 3) -> list[dict]:
+def measure_cost(rounds: int = 5, before: Path | None = None) -> list[dict]:
     with tempfile.TemporaryDirectory() as folder:
         lab = Workspace(folder)
         create_workspace(lab.root)
@@ -389,9 +380,11 @@ def measure_cost(rounds: int = 3) -> list[dict]:
         reading = f"import sys, time, pandas as pd; {clock}; pd.read_json(sys.argv[1], lines=True); s = t; {clock}; print(t[0] - s[0], t[1] - s[1])"
         model = open_model(lab, current_model(lab))
         current = draw_rows(model, 1_000_000, 7)
-        ours, torn, pandas, evidently = [], [], [], []
+        ours, torn, pandas, evidently, earlier = [], [], [], [], []
         for _ in range(rounds):  # in turns, since other work on the machine comes and goes
             ours.append(time_drift(lab, "--all"))
+            if before:
+                earlier.append(time_drift(lab, "--all", kit=before))
             torn.append(time_drift(torn_lab, "--all")[0])
             done = subprocess.run([sys.executable, "-c", reading, path], capture_output=True, text=True, check=True)
             pandas.append([float(number) for number in done.stdout.split()])
@@ -407,8 +400,15 @@ def measure_cost(rounds: int = 3) -> list[dict]:
     whole, least, busy = (statistics.median(column) for column in zip(*ours))
     asking_time = statistics.median(evidently)
     reading_time, reading_busy = (statistics.median(column) for column in zip(*pandas))
+    rows = []
+    if before:
+        then, _, then_busy = (statistics.median(column) for column in zip(*earlier))
+        pairs = statistics.median(now[0] / old[0] for now, old in zip(ours, earlier))
+        text = f"the kit in {before.name}: {then:.2f} s, {then_busy:.2f} s of processor"
+        rows = [{"cost": "", "measured": f"{busy:.2f} s of processor", "reference": text, "ratio": f"{pairs:.2f}"}]
     return [
-        {"cost": "1,000,000 lines, whole command", "measured": f"{whole:.1f} s", "reference": "", "ratio": ""},
+        {"cost": "1,000,000 lines, whole command", "measured": f"{whole:.2f} s", "reference": "", "ratio": ""},
+        *rows,
         {
             "cost": "",
             "measured": "",
@@ -462,6 +462,7 @@ def main() -> None:
     parser.add_argument("--only", choices=["false-alarms", "detection", "evidently", "cost"])
     parser.add_argument("--windows", type=int, default=2_000, help="simulated windows at each size")
     parser.add_argument("--telco", type=Path, help="the Telco customer churn CSV")
+    parser.add_argument("--before", type=Path, help="a checkout of another version of the kit, to time in turns")
     options = parser.parse_args()
     populations = [lab_population()] + ([telco_population(options.telco)] if options.telco else [])
     if options.only in (None, "false-alarms"):
@@ -472,7 +473,7 @@ def main() -> None:
         for population in populations:
             print_table("Beside Evidently", compare_with_evidently(population, min(options.windows, 100)))
     if options.only in (None, "cost"):
-        print_table("Cost", measure_cost())
+        print_table("Cost", measure_cost(before=options.before))
 
 
 if __name__ == "__main__":

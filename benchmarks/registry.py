@@ -4,6 +4,7 @@ MLflow registers a version and sets an alias in SQLite; it copies, hashes, loads
 that, so the two are not the same work: the figures say what safety costs. Medians of 15 calls.
 """
 
+import argparse
 import json
 import os
 import shutil
@@ -16,9 +17,9 @@ from pathlib import Path
 
 from rivals import rival_python
 
-from churn_lab.files import write_json
+from churn_lab.files import write_atomic, write_json
 from churn_lab.generate_data import generate
-from churn_lab.model_cards import model_path, read_metadata
+from churn_lab.model_cards import derive_lists, find_entry, model_path, read_card, read_cards
 from churn_lab.prepare_data import prepare
 from churn_lab.registry import list_versions, promote, register
 from churn_lab.registry_history import current_model, read_history
@@ -81,19 +82,17 @@ def measure(action, labs: dict[int, Workspace], repeats: int = REPEATS) -> dict[
 
 def fill(lab: Workspace, size: int) -> None:
     """Give a registry `size` versions, each of which has served; their files are links to one model's."""
-    entries, references = read_metadata(lab), json.loads(lab.train_stats.read_text())
-    template, lines = entries[0], read_history(lab)[:2]
+    template, lines = read_cards(lab)[0], read_history(lab)[:2]
     with lab.history.open("a") as history:
-        for version in range(len(entries) + 1, size + 1):
+        for version in range(2, size + 1):
             name = f"churn_model_v{version}_20260101_000000.joblib"
             for suffix in (".joblib", ".onnx"):
                 os.link(model_path(lab, template["model_file"], suffix), (lab.models / name).with_suffix(suffix))
-            entries.append({**template, "version": version, "model_file": name})
-            references[name] = references[template["model_file"]]
-            history.writelines(json.dumps({**line, "to": name}) + "\n" for line in lines)
-    write_json(lab.metadata, entries)
-    write_json(lab.train_stats, references)
-    promote(lab, entries[-1]["model_file"])
+            write_json((lab.models / name).with_suffix(".json"), {**template, "version": version, "model_file": name})
+            history.writelines(json.dumps({**line, "from": None, "to": name}) + "\n" for line in lines)
+    for path, content in derive_lists(lab, read_cards(lab)).items():
+        write_atomic(path, content)
+    lab.current_model.write_text(name + "\n")
 
 
 def measure_ours(folder: Path) -> dict[str, dict[int, float]]:
@@ -105,7 +104,8 @@ def measure_ours(folder: Path) -> dict[str, dict[int, float]]:
     prepare(small)
     entry = train(small)
     joblib, onnx = (model_path(small, entry["model_file"], suffix).read_bytes() for suffix in (".joblib", ".onnx"))
-    reference = json.loads(small.train_stats.read_text())[entry["model_file"]]
+    reference = read_card(small, entry["model_file"])["reference"]
+    entry = find_entry(small, entry["model_file"])
     for size in SIZES[1:]:
         shutil.copytree(small.root, labs[size].root)
     for size, lab in labs.items():
@@ -120,21 +120,28 @@ def measure_ours(folder: Path) -> dict[str, dict[int, float]]:
         "promote": measure(alternate, labs),
         "rollback": measure(rollback, labs),
         "list": measure(list_versions, labs),
+        "read the model in service": measure(lambda lab: read_card(lab, current_model(lab)), labs),
         "check for a switch": measure(lambda lab: lab.current_model.stat(), labs),
         "churn-lab registry list": measure(lambda lab: run_command(lab, "registry", "list"), labs, repeats=5),
         "churn-lab train": measure(lambda lab: run_command(lab, "train"), labs, repeats=5),
     }
 
 
+parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+parser.add_argument("--without-mlflow", action="store_true", help="do not make an environment for mlflow")
+options = parser.parse_args()
+
 with tempfile.TemporaryDirectory() as folder:
     ours = measure_ours(Path(folder))
-    python = rival_python("mlflow", "mlflow>=3,<4")
-    command = [python, "-c", MLFLOW, folder, json.dumps(SIZES), str(REPEATS)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    mlflow = {
-        action: {int(size): seconds for size, seconds in by_size.items()}
-        for action, by_size in json.loads(done.stdout.splitlines()[-1]).items()
-    }
+    mlflow = {}
+    if not options.without_mlflow:
+        python = rival_python("mlflow", "mlflow>=3,<4")
+        command = [python, "-c", MLFLOW, folder, json.dumps(SIZES), str(REPEATS)]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        mlflow = {
+            action: {int(size): seconds for size, seconds in by_size.items()}
+            for action, by_size in json.loads(done.stdout.splitlines()[-1]).items()
+        }
 
 print("| milliseconds | " + " | ".join(f"{size:,}" for size in SIZES) + " | 1,000 / 10 |")
 print("| --- |" + " --- |" * (len(SIZES) + 1))

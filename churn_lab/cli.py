@@ -21,7 +21,7 @@ from churn_lab.cli_registry import (
     registry_show,
     rollback,
 )
-from churn_lab.cli_service import predict, serve
+from churn_lab.cli_service import predict, serve, simulate
 from churn_lab.files import LabError
 
 app = typer.Typer(
@@ -34,7 +34,7 @@ app = typer.Typer(
 registry_app = typer.Typer(help="Which model is in service, and how it got there.", no_args_is_help=True)
 git_app = typer.Typer(help="Lab 2: ten Git steps on your own project.", no_args_is_help=True)
 
-for command in (init, doctor, generate, prepare, train, evaluate, serve, predict, drift, rollback, run):
+for command in (init, doctor, generate, prepare, train, evaluate, serve, simulate, predict, drift, rollback, run):
     app.command()(command)
 
 app.add_typer(registry_app, name="registry")

@@ -96,3 +96,4 @@ def git_graph(
     print(picture)
     if svg:
         write_atomic(svg, picture.svg + "\n")
+        print(f"{svg.absolute()}: the same as a picture", file=sys.stderr)

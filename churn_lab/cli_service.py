@@ -1,5 +1,6 @@
 """Commands that answer: serve over HTTP, predict a file."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,22 +29,61 @@ def serve(
     run_server(find_workspace(workspace), host, port, workers, no_auth, strict)
 
 
-def predict(
-    csv: Annotated[Path, typer.Argument(help="A CSV with the model's columns.", metavar="CSV")],
-    out: Annotated[Path | None, typer.Option(help="Where the result goes.", show_default="CSV_predictions.csv")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads to use.", show_default="one a core")] = None,
+def simulate(
+    rows: Annotated[int, typer.Option(help="How many customers.", min=1)] = 300,
+    shift: Annotated[
+        list[str] | None, typer.Option(help="COLUMN=AMOUNT moves a number, COLUMN=VALUE sets a category.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="The same seed sends the same customers.", min=0)] = 0,
+    url: Annotated[str, typer.Option(help="Where the service listens.")] = "http://127.0.0.1:8000",
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Score each row of a CSV: its columns, and probability and prediction."""
-    from churn_lab.batch_scoring import score_csv
+    """Send customers through the running service, or into the log if none runs."""
+    from churn_lab.traffic import draw_traffic, send_traffic, shift_traffic
 
     lab = find_workspace(workspace)
-    with byte_bar(csv.name) as report:
-        scored = score_csv(lab, csv, out, threads, report=report)
+    customers = shift_traffic(lab, draw_traffic(lab, rows, seed), shift or [])
+    sent = send_traffic(lab, customers, url, os.environ.get("CHURN_LAB_API_KEY", ""))
     if as_json:
-        return show_json({"file": scored.path, **{k: getattr(scored, k) for k in ("rows", "called", "model_file")}})
-    print(f"{scored.path}: {scored.rows} rows, {scored.called} will probably leave, by {scored.model_file}")
+        return show_json(sent)
+    if sent["by"] == "service":
+        print(f"{url}: {sent['rows']} customers answered, {sent['called']} will probably leave")
+    else:
+        print(f"{lab.logs}: {sent['rows']} customers written as the service would: nobody listens at {url}")
+
+
+def predict(
+    file: Annotated[Path, typer.Argument(help="A CSV (also .gz) or Parquet file with the model's columns.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Where the result goes.", show_default="NAME_predictions.csv")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads to use.", show_default="one a core")] = None,
+    strict: Annotated[
+        bool,
+        typer.Option("--strict", help="Refuse rows that cannot be scored, and categories that training never saw."),
+    ] = False,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Score each row of a file: its columns, and probability and prediction. Bad rows go to NAME_rejected.csv."""
+    from churn_lab.batch_scoring import score_file
+
+    lab = find_workspace(workspace)
+    with byte_bar(file.name) as report:
+        scored = score_file(lab, file, out, threads, strict, report)
+    if as_json:
+        return show_json({"file": scored.path, **{key: value for key, value in vars(scored).items() if key != "path"}})
+    print(f"{scored.path}: {scored.rows} rows, {scored.predicted_positive} will probably leave, by {scored.model_file}")
+    if scored.described:
+        print(scored.described)
+    if scored.rejected:
+        print(f"{scored.rejected_path}: {scored.rejected} rows that cannot be scored, with line and reason")
+    if scored.unseen:
+        found = ", ".join(f"{name} in {count} rows" for name, count in scored.unseen.items())
+        print(f"Categories that training never saw: {found}; the column {scored.added[0]} tells which rows.")
+    if scored.added[-1] != "prediction":
+        print(f"The file has columns of these names, so the result's are {', '.join(scored.added)}.")
 
 
 @contextmanager

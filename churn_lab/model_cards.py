@@ -7,6 +7,7 @@ __all__ = ['MODEL_FILE', 'Sha256', 'model_path', 'read_checked', 'Probe', 'Card'
            'read_card', 'find_entry', 'list_model_files', 'read_cards', 'read_metadata', 'write_missing_cards']
 
 # %% ../nbs/inside/model_cards.ipynb #ca2d0003
+import json
 import re
 from collections.abc import Collection
 from hashlib import sha256
@@ -99,10 +100,11 @@ def check_card(
 
 # %% ../nbs/inside/model_cards.ipynb #ca2d0011
 def derive_lists(lab: Workspace, cards: list[dict[str, Any]]) -> dict[Path, str]:  # file -> content
-    "What both lists say if these are the cards, oldest first."
-    entries = [{key: value for key, value in card.items() if key != "reference"} for card in cards]
-    references = {card["model_file"]: card["reference"] for card in cards}
-    return {lab.train_stats: json_text(references) + "\n", lab.metadata: json_text(entries) + "\n"}
+    "What both lists say if these are the cards, oldest first: one line a version."
+    entries = [json.dumps({key: value for key, value in card.items() if key != "reference"}) for card in cards]
+    references = [f"{json.dumps(card['model_file'])}: {json.dumps(card['reference'])}" for card in cards]
+    stats, metadata = ",\n".join(references), ",\n".join(entries)
+    return {lab.train_stats: f"{{\n{stats}\n}}\n", lab.metadata: f"[\n{metadata}\n]\n"}
 
 # %% ../nbs/inside/model_cards.ipynb #ca2d0012
 def _read_or(path: Path, otherwise: list | dict) -> Any:

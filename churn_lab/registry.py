@@ -12,7 +12,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from .files import LabError, json_text, write_atomic, write_together
-from .model_cards import check_card, derive_lists, model_path, read_card, read_cards, read_checked, read_metadata
+from .model_cards import check_card, derive_lists, model_path, read_card, read_cards, read_checked
 from .registry_history import current_model, read_history, recorded, registry_lock, served_now
 from .serving_model import load_and_probe, open_model
 from .workspace import Workspace
@@ -72,9 +72,9 @@ def plot_versions(versions: list[dict[str, Any]]) -> "Axes":
     return axes
 
 # %% ../nbs/06_registry.ipynb #a0c1d8cd
-def _next_name(lab: Workspace) -> tuple[int, str]:
-    "A version number that no file in `models/` and no list has, and the new model's file name."
-    names = [path.name for path in lab.models.glob("churn_model_v*")] + [row["model_file"] for row in read_metadata(lab)]
+def _next_name(lab: Workspace, cards: list[dict[str, Any]]) -> tuple[int, str]:
+    "A version number that no file in `models/` and no card has, and the new model's file name."
+    names = [path.name for path in lab.models.glob("churn_model_v*")] + [card["model_file"] for card in cards]
     taken = [int(found[1]) for name in names if (found := re.match(r"churn_model_v(\d+)_", name))]
     version = max(taken, default=0) + 1
     return version, f"churn_model_v{version}_{datetime.now(UTC):%Y%m%d_%H%M%S}.joblib"
@@ -90,7 +90,8 @@ def register(
 ) -> dict[str, Any]:  # the entry as stored
     "Give a trained model the next version number and store it, in service or not."
     with registry_lock(lab):
-        version, name = _next_name(lab)
+        cards = read_cards(lab)
+        version, name = _next_name(lab, cards)
         own = {"model_file": name, "version": version}  # they come first, and nothing that was measured replaces them
         hashes = {"joblib_sha256": sha256(pipeline).hexdigest(), "onnx_sha256": sha256(onnx).hexdigest()}
         entry = {**own, **entry, **own, **hashes}
@@ -98,7 +99,7 @@ def register(
         load_and_probe(card, onnx)
         path, text = lab.models / name, json_text(card) + "\n"
         files = {path: pipeline, path.with_suffix(".onnx"): onnx, path.with_suffix(".json"): text}
-        lists = derive_lists(lab, [*read_cards(lab), card])
+        lists = derive_lists(lab, [*cards, card])
         action = "register" if entry["passed_gate"] else "refuse"
         with recorded(lab, action, None, name, why, card_sha256=sha256(text.encode()).hexdigest()):
             write_together(files | lists)

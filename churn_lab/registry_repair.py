@@ -79,10 +79,10 @@ def _mend_cards(lab: Workspace) -> list[str]:
 
 # %% ../nbs/inside/registry_repair.ipynb #2e9a0011
 def _mend_lists(lab: Workspace) -> list[str]:
-    done = []
-    for path, content in derive_lists(lab, read_cards(lab)).items():
+    done, cards = [], read_cards(lab)
+    for path, content in derive_lists(lab, cards).items():
         said = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
-        if said != content and (said or content not in ("[]\n", "{}\n")):
+        if said != content and (said or cards):
             write_atomic(path, content)
             done.append(f"registry/{path.name}: written anew from the cards")
     return done

@@ -28,7 +28,9 @@ def test_help_names_every_command_and_imports_nothing_heavy():
     )
     out = run("-c", program).stdout
     assert "HEAVY []" in out
-    commands = "init doctor generate prepare train evaluate registry serve predict drift rollback run git".split()
+    commands = (
+        "init doctor generate prepare train evaluate registry serve simulate predict drift rollback run git".split()
+    )
     assert all(f"\n  {command} " in out for command in commands)
 
 

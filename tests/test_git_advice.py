@@ -36,7 +36,10 @@ def at(states, tmp_path):
 
 def commands(advice):
     """What one would paste from a piece of advice: the Git commands, and the line for the trial file."""
-    for part in re.split(r"; |, then |: ", re.sub(r" \(.*?\)|, as .* is not committed", "", advice)):
+    for part in re.split(
+        r"; |, then |: ",
+        re.sub(r" \(.*?\)|, as (no branch has .* are on|\S+( and \d+ more)? is not committed)", "", advice),
+    ):
         part = part.removeprefix("then ")
         if part.startswith(("git ", "write a line")):
             yield re.sub(r" (brings it back|shows what got lost|list).*", "", part)
@@ -84,6 +87,16 @@ def test_following_the_advice_loses_no_commit_and_no_edit(at, way):
     if not busy:
         kept = edited.read_text() + git("stash show -p", ok=False) + git("log -p --branches -- src/evaluate.py")
         assert EDIT.strip() in kept, result.next_step
+
+
+@pytest.mark.parametrize(("words", "step"), [("not merged", 5), ("no merge", 6), ("not reverted", 9), ("copied", 10)])
+def test_following_the_advice_keeps_what_was_committed_on_no_branch(at, words, step):
+    git = at(step)
+    follow(git, list(next(way for way in WRONG_WAYS if (way.words, way.step) == (words, step)).actions))
+    follow(git, ["checkout -q --detach", ("later.txt", "x"), "add later.txt", "commit -m 'On no branch'"])
+    mine = git("rev-parse HEAD").strip()
+    paste(git, check_repository(git.folder, step)[0].next_step)
+    assert git(f"branch --contains {mine}", ok=False).strip()
 
 
 def test_after_a_merge_that_dropped_a_side_and_another_commit_both_stay_and_the_change_comes_back(at):

@@ -24,7 +24,7 @@ def check_init(lab: Lab) -> str:
         raise LabError("the repository in the lab's project", f"{lab.root.name} without src/", f"churn-lab git start {lab.root}")
     return f"a repository in {lab.root.name}"
 
-# %% ../../nbs/inside/git_lab/checks.ipynb #8709a2de
+# %% ../../nbs/inside/git_lab/checks.ipynb #56e9ed99
 _KEEP_OUT = {"data": "raw.csv", "models": "churn_model.joblib", "logs": "predictions.jsonl"}
 _PLACEHOLDERS = {".gitkeep", ".keep", ".gitignore", "README.md", "contract.json"}
 
@@ -55,18 +55,18 @@ def check_first_commit(lab: Lab) -> str:
     files = ask_git(lab.root, "ls-tree", "-r", "-z", "--name-only", lab.main).decode(errors="replace").rstrip("\0").split("\0")
     if missing := [path for path in (".gitignore", *FILES.values()) if path not in files]:
         raise LabError("the lab's code in the commit", f"no {', '.join(missing)}", "git add .gitignore src, then git commit")
-    for path in files:
-        folder, _, name = path.partition("/")
-        if folder in _KEEP_OUT and name and name.rsplit("/", 1)[-1] not in _PLACEHOLDERS:
-            next_step = f"git rm -r --cached {folder}, then git commit (the files stay on your disk)"
-            raise LabError("no data, models or logs in the commit", path, next_step)
-    if missing := [folder for folder in _KEEP_OUT if folder not in _find_ignored(lab, files)]:
+    leaked = [path for path in files if path.split("/")[0] in _KEEP_OUT and "/" in path and path.split("/")[-1] not in _PLACEHOLDERS]
+    if leaked:
+        next_step = f"git rm --cached {' '.join(leaked[:3])}; git commit (the files stay on your disk)"
+        raise LabError("no data, models or logs in the commit", leaked[0], next_step)
+    ignored = _find_ignored(lab, files)
+    if missing := [folder for folder in _KEEP_OUT if folder not in ignored]:
         expected = "a committed .gitignore that keeps out data, models and logs"
         next_step = f"have the line {missing[0]}/ in .gitignore; git add .gitignore; git commit"
         raise LabError(expected, f"no rule for {missing[0]}/", next_step)
     return f"{len(files)} files on {lab.main_name}"
 
-# %% ../../nbs/inside/git_lab/checks.ipynb #1f43465b
+# %% ../../nbs/inside/git_lab/checks.ipynb #17b94bdf
 def check_diff(lab: Lab) -> str:
     "Git step 3: a commit of the main branch takes z_threshold from 2.5 to 2.0."
     path, line = FILES["monitor_drift"], lab.reach(lab.main)
@@ -74,8 +74,8 @@ def check_diff(lab: Lab) -> str:
     def value(source: bytes | None) -> float | None:
         return read_settings(source or b"").get("z_threshold")
 
-    before = descendants(lab, (oid for oid in line if lab.setting(oid, "z_threshold") == 2.5))
-    made = [one for one in introductions(lab, path, lambda source: value(source) == 2.0) if one.oid in line & before]
+    later = line & descendants(lab, (oid for oid in line if lab.setting(oid, "z_threshold") == 2.5))
+    made = [one for one in introductions(lab, path, lambda source: value(source) == 2.0) if one.oid in later]
     now, head = lab.setting(lab.main, "z_threshold"), lab.setting(lab.head, "z_threshold")
     if made and now not in (2.5, None):
         return f"commit {made[0].oid[:7]} takes z_threshold to 2.0"
@@ -94,7 +94,7 @@ def check_diff(lab: Lab) -> str:
         raise LabError(expected, "2.0 from the first commit on, and no commit that changes it", "set 2.5, commit, set 2.0, commit")
     raise LabError(expected, f"z_threshold = {now}", f"edit {path}, then git diff, git add, git commit")
 
-# %% ../../nbs/inside/git_lab/checks.ipynb #9e500244
+# %% ../../nbs/inside/git_lab/checks.ipynb #afde3919
 def _how_it_came(lab: Lab, oid: str) -> tuple[str, str]:
     "The words with which a commit first and last came to the main branch; empty where its reflog does not go back so far."
     words, held, before = [], False, None
@@ -114,15 +114,17 @@ def made_on_branch(lab: Lab, commit: Commit) -> bool | None:
     if oid not in lab.reach(lab.main):
         return bool(on_branches)
     first, last = _how_it_came(lab, oid)
-    moved = last in ("merge", "rebase", "fetch", "push") or last in ("branch", "reset") and first not in ("commit", "")
-    logged = any(oid in [value for value, _ in lab.reflogs.get(name, [])[:-1]] for name in on_branches)
-    if oid not in lab.first_parents or lab.seen(f"branch {oid}") or moved or logged:
+    moved = last in ("merge", "rebase", "fetch", "push")
+    if last in ("branch", "reset"):  # to where a branch was, unless the commit had been on the main branch before
+        moved = first not in ("commit", "")
+    made_there = any(oid == value for name in on_branches for value, _ in lab.reflogs.get(name, [])[:-1])
+    if oid not in lab.first_parents or lab.seen(f"branch {oid}") or moved or made_there:
         lab.seen(f"branch {oid}", oid)
         return True
     if last and last != "pull":
         return False
-    kept = [lab.others[name] for name in on_branches if name.startswith("refs/remotes/")]
-    return True if any(_same_settings(lab, tip, oid) for tip in kept) else None  # a clone, with the branch itself
+    remote = [lab.others[name] for name in on_branches if name.startswith("refs/remotes/")]
+    return True if any(_same_settings(lab, tip, oid) for tip in remote) else None  # a clone, with the branch itself
 
 
 def _same_settings(lab: Lab, one: str, two: str) -> bool:
@@ -267,7 +269,7 @@ def check_conflict(lab: Lab) -> str:
         raise LabError(expected, f"the merge with gate_f1 = {now}", next_step)
     raise LabError(expected, *_why_no_conflict(lab, now))
 
-# %% ../../nbs/inside/git_lab/checks.ipynb #204623a5
+# %% ../../nbs/inside/git_lab/checks.ipynb #b4aa735a
 def _why_no_conflict(lab: Lab, now: float | None) -> tuple[str, str]:
     "What is there instead of the merge, and what to do."
     main = lab.main_name
@@ -282,7 +284,7 @@ def _why_no_conflict(lab: Lab, now: float | None) -> tuple[str, str]:
         return found, next_step if one == main else f"{next_step}; settle it; git switch {main}; git merge {one}"
     branch = new_branch(lab, "experiment/strict-gate")
     if names:
-        (value, name), = names.items()
+        value, name = names.popitem()
         other = 0.62 if value == 0.5 else 0.5
         if name != main:
             return f"only {value:.2f}, on {name}", f"{go_to(lab, main)}set gate_f1 = {other:.2f}; commit; git merge {name}"

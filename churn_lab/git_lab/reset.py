@@ -119,7 +119,7 @@ def save_state(lab: Lab) -> str:  # the place under which all of it is kept
     _change(lab, "update-ref", f"{place}/worktree", _change(lab, "commit-tree", tree, *parent, "-m", "What was on the disk"))
     return place
 
-# %% ../../nbs/inside/git_lab/reset.ipynb #39c253db
+# %% ../../nbs/inside/git_lab/reset.ipynb #4e4ad410
 def reset_in_place(
     folder: str | os.PathLike,  # the student's repository
     step: int,  # 2 to 10: where to start
@@ -130,7 +130,7 @@ def reset_in_place(
     lab = Lab(folder)
     trees = ask_git(lab.root, "worktree", "list", "--porcelain").count(b"\nHEAD ")
     if trees > 1:
-        next_step = f"git worktree remove the others, or churn-lab git reset {step} --into NEW"
+        next_step = f"git worktree list, and git worktree remove the others; or churn-lab git reset {step} --into NEW"
         raise LabError("one working tree", f"{trees}, whose branches would be taken from them", next_step)
     place, before = save_state(lab), sorted(lab.commits)
     with tempfile.TemporaryDirectory() as scratch:

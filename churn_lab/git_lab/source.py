@@ -189,13 +189,13 @@ def _kind_returned(function: ast.AST, names: _Names, depth: int) -> str:
     kinds, falls_off = _walk(function.body, inside, depth)
     return kinds.pop() if len(kinds) == 1 and not falls_off else ""
 
-# %% ../../nbs/inside/git_lab/source.ipynb #7c6ca075
+# %% ../../nbs/inside/git_lab/source.ipynb #37767259
 @lru_cache(maxsize=65536)
 def gives_request_id(source: bytes) -> bool:
     "Whether the API in `source` is created with a function that makes a new id for each request."
     tree = parse_code(source) if b"create_app" in source else None
     for node in ast.walk(tree) if tree else ():
-        if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] == "create_app":
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) == "create_app":
             given = [word.value for word in node.keywords if word.arg == "new_request_id"] or node.args[1:2]
             names: _Names = {}
             _walk(tree.body, names, 8)

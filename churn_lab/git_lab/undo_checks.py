@@ -224,7 +224,7 @@ def lost_by_rebase(lab: Lab, old: str, new: str) -> list[str]:
             lost.append(path)
     return lost
 
-# %% ../../nbs/inside/git_lab/undo_checks.ipynb #4ab0ac4a
+# %% ../../nbs/inside/git_lab/undo_checks.ipynb #45b53db8
 def _lost_commits(lab: Lab, commit: Commit, tip: str, copies: list[Commit]) -> tuple[list[str], list[str]]:
     "The files that a rebase dropped a change of, and the commits in which it was."
     before = {copy.oid for copy in copies} | descendants(lab, [copy.oid for copy in copies])
@@ -235,7 +235,8 @@ def _lost_commits(lab: Lab, commit: Commit, tip: str, copies: list[Commit]) -> t
     line = [tip]
     while line[-1] != commit.oid and lab.commits[line[-1]].parents:
         line.append(lab.commits[line[-1]].parents[0])
-    lost = [lost_by_rebase(lab, old, one) for one in line[:-21:-1]]
+    line.reverse()
+    lost = [lost_by_rebase(lab, old, one) for one in line[:20]]  # a branch of more commits than that is no exercise
     if not all(lost):
         return [], []
     there = {(one.authored, one.message) for one in map(lab.commits.get, lab.reach(tip))}
