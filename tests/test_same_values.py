@@ -12,8 +12,8 @@ from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from churn_lab import batch_scoring
 from churn_lab.api import create_app
+from churn_lab.batch_scoring import BadRows, score_file
 from churn_lab.contract import read_contract
 from churn_lab.csv_files import open_csv, write_csv
 from churn_lab.infer_contract import Choices
@@ -23,9 +23,6 @@ from churn_lab.prepare_rows import judge_rows, load_rows
 from churn_lab.registry import promote
 from churn_lab.train import ForestParams, train
 from churn_lab.workspace import Workspace, create_workspace
-
-if not hasattr(batch_scoring, "score_file"):
-    pytest.skip("files are not scored row by row yet", allow_module_level=True)
 
 # What a CSV cannot hold (half a character, NUL) is left out; the service refuses it in its own tests.
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
@@ -123,8 +120,8 @@ def answered(client: TestClient, lab: Workspace, rows: list[dict]) -> dict[int, 
 def scored(lab: Workspace, path: Path) -> dict[int, float]:
     """The rows that `churn-lab predict` scores."""
     try:
-        table = pd.read_csv(batch_scoring.score_file(lab, path).path, dtype=str, keep_default_na=False)
-    except batch_scoring.BadRows:
+        table = pd.read_csv(score_file(lab, path).path, dtype=str, keep_default_na=False)
+    except BadRows:
         return {}
     return dict(zip(table["row"].astype(int), table["probability"].astype(float)))
 
