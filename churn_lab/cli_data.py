@@ -55,7 +55,7 @@ def prepare(
 ) -> None:
     """Check and clean the data; refuse it if it is not fit to learn from. Options about columns may be repeated."""
     from churn_lab.infer_contract import Choices, parse_bounds
-    from churn_lab.prepare_data import Limits
+    from churn_lab.judge_file import Limits
     from churn_lab.prepare_data import prepare as check_and_clean
 
     given = {"max_missing": max_missing, "max_duplicates": max_duplicates, "min_distinct": min_distinct}
@@ -131,9 +131,14 @@ def _print_prepared(prepared: "Prepared") -> None:
     show(columns, f"Contract of a row (target: {contract.target})")
     for name, reason in contract.left_out.items():
         print(f"left out: {name}: {reason}")
+    free = {}
     for bound in observed.assumed:
-        cost = f"it turns {bound['rows']} rows away" if bound["rows"] else "it turns no row away"
-        print(f"assumed: {bound['column']} is {bound['rule']}; {cost} (another one: --min, --max)")
+        if bound["rows"]:
+            print(f"assumed: {bound['column']} is {bound['rule']}; it turns {bound['rows']} rows away (--min, --max)")
+        else:
+            free.setdefault(bound["rule"], []).append(bound["column"])
+    for rule, columns in free.items():
+        print(f"assumed: {rule} for {', '.join(columns)}; no row is turned away (--min, --max)")
     if contract.grouped:
         print(f"{contract.identifier} repeats: all rows of one stay on the same side of the split")
     for warning in observed.warnings:
@@ -157,7 +162,7 @@ def train(
     as_json: JsonOption = False,
 ) -> None:
     """Train a model, register it, and promote it if it passes the gate (exit code 5 if it does not)."""
-    from churn_lab.train import Forest
+    from churn_lab.train import ForestParams
     from churn_lab.train import train as train_model
 
     try:
@@ -165,7 +170,7 @@ def train(
     except ValueError:
         tried = max_features
     weight = None if class_weight == "none" else class_weight
-    forest = Forest(n_estimators, max_depth, min_samples_leaf, tried, weight)
+    forest = ForestParams(n_estimators, max_depth, min_samples_leaf, tried, weight)
     with working("training"):
         lab = find_workspace(workspace)
         entry = train_model(

@@ -15,7 +15,7 @@ import pandas as pd
 
 from .contract import MISSING, Contract, Feature, Notation, fold_text
 from .files import LabError
-from .notation import FITTING, choose_notation, find_decimal_mark, fitting_dates, fitting_notations, read_dates
+from .notation import FITTING, choose_notation, find_decimal_mark, fitting_dates, fitting_notations, look_like_dates, read_dates
 
 # %% ../nbs/inside/infer_contract.ipynb #1f000005
 @dataclass(frozen=True)
@@ -118,7 +118,8 @@ def _usual_spellings(counts: pd.Series) -> list[str]:
 def _infer_category(name: str, counts: pd.Series, what: str, choices: Choices) -> Feature | str:
     categories, rows = _usual_spellings(counts), counts.sum()
     if name not in choices.keep and (len(categories) > MOST_CATEGORIES or len(categories) > max(2, rows / 2)):
-        advice = "; if they name the customer: --id" if " " not in "".join(categories[:50]) else ""
+        single = all(re.fullmatch(r"[\w.:@-]+", text) for text in categories[:50])
+        advice = f"; if they name the customer: --id {name}" if single else ""
         return f"{len(categories)} different {what} in {rows} rows: a name, a code or a note, not a category{advice}"
     return Feature(name=name, kind="category", categories=categories)
 
@@ -144,10 +145,14 @@ def _infer_feature(name: str, counts: pd.Series, mark: str, choices: Choices, fi
         return "no name and no value" if name.startswith("Unnamed: ") else Feature(name=name, kind="category")
     if len(present) == 1 and "" not in counts.index and name not in choices.keep:
         return f"{present.index[0][:40]!r} in every row: nothing to learn"
-    some = filled.iloc[:: max(1, len(filled) // 500)].to_dict()  # enough to know how a column is written
-    if dates := fitting_dates(some):
-        if len(dates) > 1 and name not in choices.keep:
-            return "dates of which day and month cannot be told apart: write them as 2024-05-31"
+    some = filled.iloc[:: max(1, len(filled) // 5000)].to_dict()  # enough to know how a column is written
+    if look_like_dates(some):
+        dates = fitting_dates(some)
+        if len(dates) != 1 and name not in choices.keep:
+            examples = ", ".join(list(some)[:: max(1, len(some) // 2)][:2])
+            what = "of which day and month cannot be told apart" if dates else "in more than one form"
+            return f"dates {what} ({examples}): write them as 2024-05-31"
+    if look_like_dates(some) and dates:
         newest = max(read_dates(filled.index, dates[0].date_format))
         return Feature(name=name, kind="integer", notation=dates[0].model_copy(update={"newest": newest}))
     notation, guess = choose_notation(fitting_notations(some), some, mark)

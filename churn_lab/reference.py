@@ -71,6 +71,6 @@ def make_reference(
             }
         else:
             features[feature.name] = {"kind": feature.kind, **describe_numbers(column.to_numpy(float))}
-    called = float((probability >= threshold).mean())
-    prediction = {**describe_numbers(probability), "positive_share": called}
+    predicted_positive = float((probability >= threshold).mean())
+    prediction = {**describe_numbers(probability), "positive_share": predicted_positive}
     return {"rows": len(rows), "features": features, "prediction": prediction}

@@ -12,7 +12,7 @@ from filelock import FileLock
 from churn_lab import cli
 from churn_lab.generate_data import generate
 from churn_lab.prepare_data import prepare
-from churn_lab.train import Forest, train
+from churn_lab.train import ForestParams, train
 from churn_lab.workspace import Workspace, create_workspace
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -60,8 +60,8 @@ def trained(tmp_path_factory) -> Workspace:
             create_workspace(lab.root)
             generate(lab, rows=2000)
             prepare(lab)
-            train(lab, forest=Forest(n_estimators=30), gate_f1=0.4)
-            train(lab, forest=Forest(n_estimators=30), gate_f1=0.4, tolerance=1.0, seed=1)
+            train(lab, forest=ForestParams(n_estimators=30), gate_f1=0.4)
+            train(lab, forest=ForestParams(n_estimators=30), gate_f1=0.4, tolerance=1.0, seed=1)
             (lab.root / "done").touch()
     return lab
 

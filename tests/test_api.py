@@ -21,7 +21,7 @@ from churn_lab.prepare_data import LAB_CONTRACT, prepare
 from churn_lab.registry import promote
 from churn_lab.registry_history import current_model
 from churn_lab.serving_model import load_pipeline
-from churn_lab.train import Forest, train
+from churn_lab.train import ForestParams, train
 from churn_lab.workspace import create_workspace
 
 CUSTOMER = {
@@ -31,7 +31,7 @@ CUSTOMER = {
     "plan_type": "basic",
     "region": "NA",
 }
-SMALL = Forest(n_estimators=5)
+SMALL = ForestParams(n_estimators=5)
 JSON = {"content-type": "application/json"}
 
 

@@ -70,3 +70,39 @@ def test_the_model_in_service_is_scored_as_it_was_at_training(churn_lab, trained
 def test_without_a_model_the_message_names_the_command(churn_lab, empty_lab):
     code, _, error = churn_lab("evaluate", "--workspace", empty_lab.root)
     assert code == 1 and "Expected a model in service, found none.\nNext: churn-lab train" in error
+
+
+def test_snapshots_of_one_customer_stay_on_one_side_and_noise_stays_noise(churn_lab, empty_lab, tmp_path):
+    rng = np.random.default_rng(4)
+    path, customers = tmp_path / "own.csv", 300
+    rows = pd.DataFrame({name: np.repeat(rng.normal(size=customers).round(4), 8) for name in "abcd"})
+    rows["customer"], rows["gone"] = np.repeat(np.arange(customers), 8), np.repeat(rng.integers(0, 2, customers), 8)
+    rows.to_csv(path, index=False)
+    where = ["--workspace", empty_lab.root]
+    prepare = ["prepare", "--raw", path, "--target", "gone", "--id", "customer", *where]
+    assert "--max-duplicates 1 takes them" in churn_lab(*prepare)[2]
+    _, out, _ = churn_lab(*prepare, "--max-duplicates", "1")
+    assert "customer repeats: all rows of one stay on the same side of the split" in out
+    _, out, _ = churn_lab("train", "--n-estimators", "30", *where, "--json")
+    entry = json.loads(out)
+    assert entry["split_by"] == "customer" and 0.35 < entry["metrics"]["roc_auc"] < 0.65
+    split = split_rows(rows, "gone", "customer")
+    sides = [set(part["customer"]) for part in split]
+    assert not (sides[0] & sides[1] or sides[0] & sides[2] or sides[1] & sides[2])
+    assert [round(len(part) / len(rows), 1) for part in split] == [0.6, 0.2, 0.2]
+
+
+def test_a_turned_meaning_of_the_target_does_not_turn_the_figures(churn_lab, trained, lab):
+    code, out, _ = churn_lab("evaluate", "--workspace", lab.root, "--json")
+    before = json.loads(out)
+    prepare = ["prepare", "--target", "churn", "--positive", "0", "--workspace", lab.root]
+    assert churn_lab(*prepare)[1].startswith("left means: churn = 0")
+    code, out, _ = churn_lab("evaluate", "--workspace", lab.root, "--json")
+    after = json.loads(out)
+    assert code == 0 and after["metrics"] == before["metrics"] and after["meaning"].startswith("left means: churn = 1")
+
+
+def test_a_model_of_other_columns_is_not_scored(churn_lab, lab):
+    churn_lab("prepare", "--target", "churn", "--drop", "region", "--workspace", lab.root)
+    code, _, error = churn_lab("evaluate", "--workspace", lab.root)
+    assert code == 1 and "Expected data with the model's columns" in error and "Next: churn-lab train" in error

@@ -51,3 +51,31 @@ def test_the_picture_shows_the_classes_and_every_feature():
     figure = plot_customers(draw_customers(500, 1))
     titles = [axes.get_title() for axes in figure.axes]
     assert titles[0].startswith("churn: ") and set(titles[1:]) == set(draw_customers(1, 1).columns) - {"churn"}
+
+
+OWN = "age,gone\n30,yes\n40,no\n"
+
+
+def test_a_file_of_ones_own_is_kept_before_customers_are_drawn_over_it(churn_lab, empty_lab):
+    empty_lab.raw.write_text(OWN)
+    code, out, _ = churn_lab("generate", "--rows", "50", "--workspace", empty_lab.root)
+    (kept,) = empty_lab.backups.iterdir()
+    assert code == 0 and f"your own raw.csv is kept as {kept}" in out and kept.read_text() == OWN
+    for rows in ("60", "60", "70"):
+        _, out, _ = churn_lab("generate", "--rows", rows, "--workspace", empty_lab.root)
+        assert "kept" not in out and list(empty_lab.backups.iterdir()) == [kept], "what was drawn needs no copy"
+
+
+def test_another_file_of_ones_own_does_not_push_the_first_one_out(churn_lab, empty_lab, tmp_path):
+    empty_lab.raw.write_text(OWN)
+    draw_customers(200, 1).to_csv(tmp_path / "other.csv", index=False)
+    for _ in range(2):
+        code, out, _ = churn_lab("prepare", "--raw", tmp_path / "other.csv", "--workspace", empty_lab.root)
+        assert code == 0 and [path.read_text() for path in empty_lab.backups.iterdir()] == [OWN]
+
+
+def test_names_with_signs_of_formulas_are_drawn_as_they_are():
+    rows = draw_customers(100, 1).rename(columns={"num_complaints": "cost $a_b^2$"}).assign(churn=["a$", "b$"] * 50)
+    figure = plot_customers(rows, "churn")
+    figure.canvas.draw()
+    assert r"cost \$a_b^2\$" in [axes.get_title() for axes in figure.axes]

@@ -17,7 +17,7 @@ from churn_lab.prediction_log import find_logs, parse_since, simulate_prediction
 from churn_lab.prepare_data import prepare
 from churn_lab.registry import promote
 from churn_lab.registry_history import current_model
-from churn_lab.train import Forest, train
+from churn_lab.train import ForestParams, train
 from churn_lab.workspace import Workspace, create_workspace
 
 
@@ -29,7 +29,7 @@ def trained(tmp_path_factory):
     generate(lab)
     prepare(lab)
     train(lab)
-    train(lab, seed=1, forest=Forest(n_estimators=20))
+    train(lab, seed=1, forest=ForestParams(n_estimators=20))
     return lab
 
 

@@ -9,7 +9,9 @@ from conftest import snapshot
 from churn_lab.contract import read_contract
 from churn_lab.csv_files import read_csv, write_csv
 from churn_lab.generate_data import draw_customers
-from churn_lab.prepare_data import Limits, QualityError, corrupt, prepare, read_processed
+from churn_lab.infer_contract import Choices
+from churn_lab.judge_file import Limits, QualityError
+from churn_lab.prepare_data import corrupt, plot_quality, prepare, read_processed
 
 
 def shop(rows: int = 200) -> pd.DataFrame:
@@ -136,3 +138,55 @@ def test_processed_rows_that_somebody_changed_are_not_learned_from(churn_lab, la
     write_csv(rows, lab.processed)
     code, _, error = churn_lab("train", "--workspace", lab.root)
     assert code == 1 and "changed since" in error and "Next: churn-lab prepare" in error
+
+
+def test_a_file_as_excel_saves_it_in_half_of_europe_becomes_the_same_customers(churn_lab, empty_lab, tmp_path):
+    path, customers = tmp_path / "kunden.csv", draw_customers(300, 1)
+    customers.to_csv(path, index=False, sep=";", decimal=",", encoding="utf-8-sig", lineterminator="\r\n")
+    code, out, _ = churn_lab("prepare", "--raw", path, "--workspace", empty_lab.root)
+    assert code == 0 and "kunden.csv was read with semicolons between the cells" in out
+    pd.testing.assert_frame_equal(read_processed(empty_lab), customers, check_dtype=False)
+    assert churn_lab("prepare", "--workspace", empty_lab.root)[0] == 0, "and again from data/raw.csv"
+
+
+def test_ones_and_zeros_that_pandas_wrote_as_decimals_are_the_categories_that_they_were(empty_lab):
+    rows = pd.DataFrame(
+        {"flag": [0.0, 1.0, None, 1.0] * 50, "size": [1, 2, 3, 4] * 50, "gone": ["no", "no", "yes", "no", "yes"] * 40}
+    )
+    rows.sample(frac=1, random_state=1).to_csv(empty_lab.raw, index=False)
+    contract = prepare(empty_lab, target="gone", limits=Limits(max_missing=0.3)).contract
+    assert contract.features[0].categories == ["0", "1"] and contract.features[0].nullable
+
+
+def test_what_was_decided_about_a_file_holds_for_the_next_time_and_not_for_another_target(empty_lab):
+    write_csv(shop().assign(extra=["1", "2", "3", "4"] * 50), empty_lab.raw)
+    prepare(empty_lab, target="gone", choices=Choices(drop=("extra",)), limits=Limits(max_missing=0.4))
+    assert "extra" in prepare(empty_lab).contract.left_out
+    assert "extra" not in prepare(empty_lab, target="gone").contract.left_out
+
+
+def test_a_header_or_a_row_that_is_wrong_is_named_with_its_line(churn_lab, empty_lab, tmp_path):
+    path = tmp_path / "own.csv"
+    for content, words in (
+        ("age,age,gone\n1,2,yes\n", "age repeated"),
+        ("age,gone\n1,yes\n2\n", "1 cells in place of 2 in line 3"),
+    ):
+        path.write_text(content)
+        code, _, error = churn_lab("prepare", "--raw", path, "--target", "gone", "--workspace", empty_lab.root)
+        assert code == 1 and words in error and not empty_lab.processed.exists()
+
+
+def test_training_without_features_says_so_and_changes_nothing(churn_lab, lab):
+    contract = json.loads(lab.contract.read_text())
+    lab.contract.write_text(json.dumps(contract | {"features": []}))
+    before = snapshot(lab.root)
+    code, _, error = churn_lab("train", "--workspace", lab.root)
+    assert code == 1 and "at least one feature" in error and "Next: churn-lab prepare" in error
+    assert snapshot(lab.root) == before
+
+
+def test_a_hundred_columns_and_names_with_signs_of_formulas_are_prepared_and_drawn(empty_lab):
+    rows = pd.DataFrame({f"x_{i}^2 $a$": [str(i * j % 11) for j in range(200)] for i in range(1, 101)})
+    write_csv(rows.assign(gone=["no", "yes"] * 100), empty_lab.raw)
+    prepared = prepare(empty_lab, target="gone", choices=Choices(drop=("x_11^2 $a$",)), limits=Limits(min_distinct=1))
+    plot_quality(prepared).canvas.draw()

@@ -22,10 +22,10 @@ from churn_lab.registry_history import current_model, read_history, read_switche
 from churn_lab.registry_repair import check_version, check_versions, prune, repair
 from churn_lab.rollback import find_rollback_target, list_targets, rollback, stack_served
 from churn_lab.serving_model import load_pipeline, open_model
-from churn_lab.train import Forest, train
+from churn_lab.train import ForestParams, train
 from churn_lab.workspace import Workspace, create_workspace
 
-SMALL = Forest(n_estimators=5)
+SMALL = ForestParams(n_estimators=5)
 PROCESSES = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
 if os.name == "posix":
     PROCESSES.set_forkserver_preload(

@@ -16,9 +16,9 @@ from churn_lab.registry import promote
 from churn_lab.registry_history import current_model, read_history, read_switches
 from churn_lab.registry_repair import prune
 from churn_lab.rollback import list_targets, rollback, stack_served, stack_switches
-from churn_lab.train import Forest, train
+from churn_lab.train import ForestParams, train
 
-SMALL = Forest(n_estimators=5)
+SMALL = ForestParams(n_estimators=5)
 
 
 def names(lab) -> list[str]:

@@ -17,7 +17,7 @@ from churn_lab.model_cards import read_metadata
 from churn_lab.prepare_data import prepare, read_processed
 from churn_lab.registry_history import current_model
 from churn_lab.serving_model import load_pipeline, open_model
-from churn_lab.train import Forest, compare_f1, pass_gate, train
+from churn_lab.train import ForestParams, compare_f1, pass_gate, train
 
 BASELINE = {"baseline": "always churn", "f1": 0.43}
 
@@ -59,7 +59,7 @@ def test_behaviour_more_complaints_never_lower_and_region_changes_little(full):
 
 def test_the_served_model_answers_as_scikit_learn_does(full, empty_lab, telco):
     prepare(empty_lab, telco, "Churn", identifier="customerID")
-    train(empty_lab, forest=Forest(n_estimators=20))
+    train(empty_lab, forest=ForestParams(n_estimators=20))
     for lab in (full, empty_lab):
         contract = read_contract(lab)
         rows = read_processed(lab, contract)
@@ -82,7 +82,7 @@ def test_columns_may_have_any_name(empty_lab):
     rows["Beschwerden__Anzahl_"] = [i * i % 97 for i in range(400)]
     rows[rows.columns[::-1]].to_csv(empty_lab.root / "own.csv", index=False)
     prepare(empty_lab, empty_lab.root / "own.csv", "Left?")
-    train(empty_lab, gate_f1=0.0, forest=Forest(n_estimators=10))
+    train(empty_lab, gate_f1=0.0, forest=ForestParams(n_estimators=10))
     contract = read_contract(empty_lab)
     data = read_processed(empty_lab, contract)
     expected = load_pipeline(empty_lab).predict_proba(data[contract.names])[:, 1]
@@ -99,7 +99,7 @@ def test_a_served_model_that_answers_otherwise_is_not_registered(full):
 
 
 def test_the_same_data_and_seed_give_the_same_figures(lab):
-    first, second = (train(lab, forest=Forest(n_estimators=30), tolerance=1.0) for _ in range(2))
+    first, second = (train(lab, forest=ForestParams(n_estimators=30), tolerance=1.0) for _ in range(2))
     assert first["metrics"] == second["metrics"] and first["threshold"] == second["threshold"]
     assert second["version"] == first["version"] + 1
 
@@ -139,7 +139,7 @@ def test_a_refused_model_is_recorded_and_not_served(churn_lab, lab):
 
 
 def test_champion_and_challenger_are_compared_on_the_same_rows(lab):
-    entry = train(lab, forest=Forest(n_estimators=30), tolerance=1.0)
+    entry = train(lab, forest=ForestParams(n_estimators=30), tolerance=1.0)
     comparison = entry["comparison"]
     assert comparison["champion"] == read_metadata(lab)[1]["model_file"]
     assert comparison["difference"] == pytest.approx(entry["metrics"]["f1"] - comparison["champion_f1"], abs=2e-4)
@@ -163,7 +163,7 @@ def test_the_bootstrap_interval_is_that_of_drawing_rows_again():
 
 def test_a_damaged_champion_does_not_block_its_successor(lab):
     (lab.models / current_model(lab)).with_suffix(".onnx").write_bytes(b"gone")
-    entry = train(lab, forest=Forest(n_estimators=30), gate_f1=0.4)
+    entry = train(lab, forest=ForestParams(n_estimators=30), gate_f1=0.4)
     assert "cannot be loaded" in entry["comparison"]["why"] and current_model(lab) == entry["model_file"]
 
 
