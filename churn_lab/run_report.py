@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from .contract import read_contract
 from .csv_files import read_csv
-from .evaluate import plot_curves, split_rows
+from .evaluate import plot_curves, split_prepared
 from .files import LabError, write_atomic
 from .html_templates import render_template
 from .model_cards import find_entry, read_metadata
@@ -115,7 +115,7 @@ def plot_drift(rows: list[dict[str, Any]]) -> Figure:
 # %% ../nbs/inside/run_report.ipynb #4e940013
 def _draw_curves(lab: Workspace, model_file: str) -> Figure:
     model = open_model(lab, model_file)
-    test = split_rows(read_processed(lab), model.contract.target).test
+    test = split_prepared(read_processed(lab, model.contract), read_contract(lab)).test
     return plot_curves(test[model.contract.target], model.predict_proba(test), model.threshold)
 
 

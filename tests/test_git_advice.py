@@ -1,6 +1,7 @@
 """Advice is followed word by word: what a check says next must name what is there, and lose nothing."""
 
 import re
+import shlex
 import shutil
 
 import pytest
@@ -35,14 +36,10 @@ def at(states, tmp_path):
 
 
 def commands(advice):
-    """What one would paste from a piece of advice: the Git commands, and the line for the trial file."""
-    for part in re.split(
-        r"; |, then |: ",
-        re.sub(r" \(.*?\)|, as (no branch has .* are on|\S+( and \d+ more)? is not committed)", "", advice),
-    ):
-        part = part.removeprefix("then ")
+    """What one would type from a piece of advice: the Git commands, and the line for the trial file."""
+    for part in advice.split(" # ")[0].split("; "):
         if part.startswith(("git ", "write a line")):
-            yield re.sub(r" (brings it back|shows what got lost|list).*", "", part)
+            yield part
 
 
 def paste(git, advice):
@@ -80,9 +77,10 @@ def test_following_the_advice_loses_no_commit_and_no_edit(at, way):
     assert not result.ok
     if not busy:
         assert not re.search(r"\bmain\b", result.next_step + " ".join(result.hints)), result.next_step
+    assert shlex.split(result.next_step, comments=True)  # a shell would take the line
     answer = paste(git, result.next_step)
     assert not re.search(r"invalid reference|not something we can merge|unknown revision|not a valid|usage:", answer)
-    said = {line for line in before if line.endswith("\tUp") and "without the merge; back: " in result.next_step}
+    said = {line for line in before if line.endswith("\tUp") and "the merge goes" in result.next_step}
     assert before - said <= commits(git, "--branches", "HEAD"), result.next_step
     if not busy:
         kept = edited.read_text() + git("stash show -p", ok=False) + git("log -p --branches -- src/evaluate.py")
@@ -176,7 +174,8 @@ def test_a_hard_reset_is_not_advised_over_edits_without_a_word(at):
     assert git("rev-parse --short=7 HEAD~1").strip() in check_repository(git.folder, 8)[0].next_step
     (git.folder / "src" / "api.py").write_text("half done\n")
     said = check_repository(git.folder, 8)[0].next_step
-    assert said.startswith("git stash, as src/api.py is not committed")
+    assert said.startswith("git stash; git reset --hard") and "src/api.py is not committed" in said
+    assert "# back: git reset --keep HEAD@{1}" in said
 
 
 def test_the_hints_name_the_branch_that_is_there(at):

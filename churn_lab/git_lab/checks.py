@@ -24,7 +24,7 @@ def check_init(lab: Lab) -> str:
         raise LabError("the repository in the lab's project", f"{lab.root.name} without src/", f"churn-lab git start {lab.root}")
     return f"a repository in {lab.root.name}"
 
-# %% ../../nbs/inside/git_lab/checks.ipynb #56e9ed99
+# %% ../../nbs/inside/git_lab/checks.ipynb #69cb5819
 _KEEP_OUT = {"data": "raw.csv", "models": "churn_model.joblib", "logs": "predictions.jsonl"}
 _PLACEHOLDERS = {".gitkeep", ".keep", ".gitignore", "README.md", "contract.json"}
 
@@ -51,13 +51,13 @@ def _find_ignored(lab: Lab, files: list[str]) -> set[str]:
 def check_first_commit(lab: Lab) -> str:
     "Git step 2: the code is committed; data, models and logs are not, and cannot be by accident."
     if not lab.main:
-        raise LabError("a first commit", "none yet", "git add .gitignore src, then git commit -m 'Start the project'")
+        raise LabError("a first commit", "none yet", "git add .gitignore src; git commit -m 'Start the project'")
     files = ask_git(lab.root, "ls-tree", "-r", "-z", "--name-only", lab.main).decode(errors="replace").rstrip("\0").split("\0")
     if missing := [path for path in (".gitignore", *FILES.values()) if path not in files]:
-        raise LabError("the lab's code in the commit", f"no {', '.join(missing)}", "git add .gitignore src, then git commit")
+        raise LabError("the lab's code in the commit", f"no {', '.join(missing)}", "git add .gitignore src; git commit")
     leaked = [path for path in files if path.split("/")[0] in _KEEP_OUT and "/" in path and path.split("/")[-1] not in _PLACEHOLDERS]
     if leaked:
-        next_step = f"git rm --cached {' '.join(leaked[:3])}; git commit (the files stay on your disk)"
+        next_step = f"git rm --cached {' '.join(leaked[:3])}; git commit # the files stay on your disk"
         raise LabError("no data, models or logs in the commit", leaked[0], next_step)
     ignored = _find_ignored(lab, files)
     if missing := [folder for folder in _KEEP_OUT if folder not in ignored]:
@@ -66,7 +66,7 @@ def check_first_commit(lab: Lab) -> str:
         raise LabError(expected, f"no rule for {missing[0]}/", next_step)
     return f"{len(files)} files on {lab.main_name}"
 
-# %% ../../nbs/inside/git_lab/checks.ipynb #17b94bdf
+# %% ../../nbs/inside/git_lab/checks.ipynb #7a1e0938
 def check_diff(lab: Lab) -> str:
     "Git step 3: a commit of the main branch takes z_threshold from 2.5 to 2.0."
     path, line = FILES["monitor_drift"], lab.reach(lab.main)
@@ -84,7 +84,7 @@ def check_diff(lab: Lab) -> str:
     if made:
         raise LabError(expected, f"that commit, and z_threshold = {now} again after it", "set it to 2.0 and commit")
     if 2.0 in map(value, staged.values()) and head != 2.0:
-        raise LabError(expected, "the change in the index, not committed", "look at git diff --staged, then git commit")
+        raise LabError(expected, "the change in the index, not committed", "git diff --staged; git commit")
     if value(lab.on_disk(path)) == 2.0 and head != 2.0:
         raise LabError(expected, "the change in the working tree only", f"git add {path}; git diff --staged; git commit")
     if head == 2.0 and now == 2.5:
@@ -161,23 +161,23 @@ def check_branch(lab: Lab) -> str:
         raise LabError(expected, "a branch whose new_request_id does not return a new uuid's hex", next_step)
     raise LabError(expected, "no other branch", f"git switch -c {new_branch(lab, 'feature/api-request-id')}")
 
-# %% ../../nbs/inside/git_lab/checks.ipynb #6a705ced
+# %% ../../nbs/inside/git_lab/checks.ipynb #dbd0887a
 def _move_off(lab: Lab, commit: Commit) -> str:
     "How to bring a commit from the main branch to a branch of its own, with nothing lost."
     main, before, tip = lab.main_name, commit.parents[0][:7], lab.main[:7]
     name = new_branch(lab, "feature/api-request-id")
     for remote, published in lab.refs.items():
         if remote.startswith("refs/remotes/") and short_name(remote) == main and commit.oid in lab.reach(published):
-            return (f"others have it from {git_name(remote)}, so answer it: git switch -c {name} {before}; "
-                    f"git cherry-pick {commit.oid[:7]}; git switch {main}; git revert --no-edit {commit.oid[:7]}")
+            return (f"git switch -c {name} {before}; git cherry-pick {commit.oid[:7]}; git switch {main}; "
+                    f"git revert --no-edit {commit.oid[:7]} # others have it from {git_name(remote)}, so it stays and is answered")
     kept = [branch for branch, at in lab.others.items() if branch.startswith("refs/heads/") and lab.main in lab.reach(at)]
     if kept:
         name, start = short_name(kept[0]), go_to(lab, kept[0])
     else:
         start = f"git switch -c {name}; " if lab.head == lab.main else f"git switch -c {name} {main}; "
-    return f"{start}git branch -f {main} {before} (all of it stays on {name}; back: git branch -f {main} {tip})"
+    return f"{start}git branch -f {main} {before} # all of it stays on {name}; back: git branch -f {main} {tip}"
 
-# %% ../../nbs/inside/git_lab/checks.ipynb #552cdea9
+# %% ../../nbs/inside/git_lab/checks.ipynb #97afdd92
 _PATHS = {"z_threshold": FILES["monitor_drift"], "last_n": FILES["monitor_drift"], "gate_f1": FILES["train"], "the request id": FILES["api"]}
 
 
@@ -201,7 +201,7 @@ def lost_by_merge(lab: Lab, merge: Commit) -> dict[str, str]:
 def _refuse_lossy(lab: Lab, merge: Commit, expected: str) -> None:
     "`LabError` if a merge dropped something that no later commit has brought back."
     for name, side in lost_by_merge(lab, merge).items():
-        next_step = f"git diff {merge.oid[:7]} {side[:7]} -- {_PATHS[name]} shows what got lost; write it back and commit"
+        next_step = f"git diff {merge.oid[:7]} {side[:7]} -- {_PATHS[name]} # shows what got lost; write it back and commit"
         raise LabError(expected, f"a merge ({merge.oid[:7]}) that dropped {name}", go_to(lab, lab.main_name) + next_step)
 
 
@@ -213,7 +213,7 @@ def _merges(lab: Lab) -> list[Commit]:
     merges = (lab.commits[oid] for oid in lab.reach(lab.main) if len(lab.commits[oid].parents) > 1)
     return [merge for merge in merges if len({marks(oid) for oid in (merge.oid, *merge.parents)}) > 1]
 
-# %% ../../nbs/inside/git_lab/checks.ipynb #58bbf9fd
+# %% ../../nbs/inside/git_lab/checks.ipynb #4270a77e
 def check_merge(lab: Lab) -> str:
     "Git step 5: the main branch has the branch's own commit, and nothing got lost on the way."
     expected, main = f"the branch with the request id merged into {lab.main_name}", lab.main_name
@@ -230,7 +230,7 @@ def check_merge(lab: Lab) -> str:
     if inside:
         gone = [one.oid[:7] for one in introductions(lab, FILES["api"], lambda source: not gives_request_id(source))
                 if one.oid in lab.reach(lab.main)]
-        way = f"git revert --no-edit {gone[-1]} brings it back" if gone else "write it back in src/api.py and commit"
+        way = f"git revert --no-edit {gone[-1]} # brings it back" if gone else "write it back in src/api.py and commit"
         raise LabError(expected, f"the commit, but not its change: src/api.py on {main} makes no ids", go_to(lab, main) + way)
     branch = holder(lab, made[0]) if made else ""
     if branch:
@@ -240,7 +240,7 @@ def check_merge(lab: Lab) -> str:
     if None in told.values():
         raise CannotTell(expected, _UNTOLD.format(main), _WHERE)
     found = f"a commit made on {main} itself, or a squash" if lab.has_id(lab.main) else "no branch with such a commit"
-    raise LabError(expected, found, "churn-lab git check 4, which says how to have that branch")
+    raise LabError(expected, found, "churn-lab git check 4 # which says how to have that branch")
 
 # %% ../../nbs/inside/git_lab/checks.ipynb #9decda4d
 def _is_conflict(lab: Lab, merge: Commit) -> bool:

@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['STEPS', 'Step', 'Result', 'choose_steps', 'fill_hints', 'refuse_step', 'check_step']
 
-# %% ../../nbs/inside/git_lab/steps.ipynb #e7d466c8
+# %% ../../nbs/inside/git_lab/steps.ipynb #84b186ba
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 from ..files import LabError
-from .advice import CannotTell, find_pending, put_aside_first
+from .advice import CannotTell, end_first, find_pending, put_aside_first
 from .checks import check_branch, check_conflict, check_diff, check_first_commit, check_init, check_merge
 from .repository import Lab
 from .undo_checks import check_rebase, check_reset, check_revert, check_stash, name_reset
@@ -73,7 +73,7 @@ STEPS |= {
         "git switch to the branch that changes last_n; git rebase {main}")),
 }
 
-# %% ../../nbs/inside/git_lab/steps.ipynb #c06cc3ac
+# %% ../../nbs/inside/git_lab/steps.ipynb #198506e2
 @dataclass
 class Result:
     "What one check said."
@@ -106,10 +106,10 @@ def fill_hints(lab: Lab | None, number: int) -> list[str]:
 def refuse_step(number: int, error: LabError, lab: Lab | None = None) -> Result:
     "The answer for a step that does not hold; without a `lab`, for one that could not be looked at."
     found, next_step = error.found, error.next_step
-    half_done = find_pending(lab) if lab and number > 1 else None
-    if half_done:
-        found = f"{found} ({half_done[0]} is not finished)"
-        next_step = next_step if "still open" in found else f"{half_done[1]}; then {next_step}"
+    pending = find_pending(lab) if lab and number > 1 else ""
+    if pending:
+        found = f"{found} (a {pending} is not finished)"
+        next_step = next_step if "still open" in found else end_first(pending, next_step)
     elif lab:
         next_step = put_aside_first(lab, next_step)
     ok = None if isinstance(error, CannotTell) else False

@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['check_stash', 'read_reset', 'name_reset', 'check_reset', 'check_revert', 'lost_by_rebase', 'check_rebase']
 
-# %% ../../nbs/inside/git_lab/undo_checks.ipynb #7a88b35b
+# %% ../../nbs/inside/git_lab/undo_checks.ipynb #d1006d5e
 import re
 from collections import Counter
 
 from ..files import LabError
-from .advice import CannotTell, git_name, go_to, holder, new_branch
+from .advice import CannotTell, git_name, go_to, holder, new_branch, with_note
 from .git import ask_git, ask_line
 from .objects import Commit, read_objects
 from .repository import FILES, GIVEN, TRIAL, Lab, descendants, introductions, short_name
@@ -39,7 +39,7 @@ def _stashes(lab: Lab) -> dict[str, set[bytes]]:
                 found[commit.oid] = after - before
     return found
 
-# %% ../../nbs/inside/git_lab/undo_checks.ipynb #82b589d0
+# %% ../../nbs/inside/git_lab/undo_checks.ipynb #8fbd0943
 def check_stash(lab: Lab) -> str:
     "Git step 7: a TODO in src/rollback.py went into a stash and came back out of it."
     expected, path = "a TODO comment in src/rollback.py, stashed and popped", FILES["rollback"]
@@ -52,15 +52,15 @@ def check_stash(lab: Lab) -> str:
         lab.seen("stashed", oid)
         name = f"stash@{{{listed.index(oid)}}}"
         if stashes[oid] <= _todos(lab.on_disk(path)):
-            next_step = f"git stash drop '{name}' (git stash store {oid[:12]} would bring it back)"
+            next_step = f"git stash drop '{name}' # git stash store {oid[:12]} would bring it back"
             raise LabError(expected, "the TODO on your disk, and still in the stash", next_step)
-        raise LabError(expected, "the stash, not popped", f"git stash list, then git stash pop '{name}'")
+        raise LabError(expected, "the stash, not popped", f"git stash list; git stash pop '{name}'")
     lost = [oid for oid, lines in stashes.items() if not lines & here]
     if len(lost) < len(stashes) or (not stashes and lab.seen("stashed") and here):
         lab.seen("popped", next((oid for oid in stashes if oid not in lost), "remembered"))
         return "the TODO was stashed and popped"
     if lost:
-        raise LabError(expected, "a stash that is gone, and no TODO", f"git stash apply {lost[-1][:12]} brings it back")
+        raise LabError(expected, "a stash that is gone, and no TODO", f"git stash apply {lost[-1][:12]} # brings it back")
     if not here:
         raise LabError(expected, "no TODO", f"add a line # TODO: ... to {path}, do not commit it, then git stash")
     made = [one for one in introductions(lab, path, has_todo) if one.oid in lab.reach(lab.main)]
@@ -96,15 +96,14 @@ def read_reset(lab: Lab) -> tuple[str, str] | None:
         kind = "hard"
     return (kind, f"move {len(log)} from {left}") if kind else None
 
-# %% ../../nbs/inside/git_lab/undo_checks.ipynb #429c0dff
+# %% ../../nbs/inside/git_lab/undo_checks.ipynb #817467b9
 def name_reset(lab: Lab, kind: str) -> str:
     "The commands that commit the trial file, if that is not the last commit, and take it back."
     if not lab.head:
-        return "git commit, then churn-lab git check 2"
+        return "churn-lab git check 2"
     head, blobs = lab.commits[lab.head], lab.files[TRIAL]
     if len(head.parents) == 1 and head.oid in blobs and blobs[head.oid] != blobs.get(head.parents[0]):
-        back = f" (back: git reset --keep {head.oid[:7]})" if kind == "hard" else ""
-        return f"git reset --{kind} {head.parents[0][:7]}{back}"
+        return f"git reset --{kind} {head.parents[0][:7]}"
     write = "" if lab.on_disk(TRIAL) is not None and head.oid not in blobs else f"write a line into {TRIAL}; "
     return f"{write}git add {TRIAL}; git commit -m 'Try a reset'; git reset --{kind} {head.oid[:7]}"
 
@@ -122,9 +121,11 @@ def check_reset(lab: Lab) -> str:
     expected = f"a commit of {TRIAL} taken back by reset --soft, --mixed and --hard, each followed by this check"
     seen = [kind for kind in kinds if kind not in missing]
     next_step = f"{name_reset(lab, missing[0])}; churn-lab git check 8"
+    if missing[0] == "hard":
+        next_step += " # back: git reset --keep HEAD@{1}"
     roots = [oid for oid in lab.reach(lab.main) if not lab.commits[oid].parents]
     if not seen and roots and not lab.made_here.intersection(roots) and GIVEN not in lab.memory["seen"].values():
-        raise CannotTell(expected, "a clone, which knows of no reset made elsewhere", f"check where they were made, or: {next_step}")
+        raise CannotTell(expected, "a clone, which knows of no reset made elsewhere", f"check where they were made; or {next_step}")
     raise LabError(expected, f"so far {' and '.join(seen) or 'none of them'}", next_step)
 
 # %% ../../nbs/inside/git_lab/undo_checks.ipynb #0c968cac
@@ -153,7 +154,7 @@ def _find_reverts(lab: Lab, edits: list[Commit]) -> list[Commit]:
 
     return [one for one in edits if lab.seen(f"reverted {one.oid}") or is_noted(one)]
 
-# %% ../../nbs/inside/git_lab/undo_checks.ipynb #07a09cd3
+# %% ../../nbs/inside/git_lab/undo_checks.ipynb #f7910ebf
 def check_revert(lab: Lab) -> str:
     "Git step 9: a bad change is in the history, and so is the commit that takes exactly it back."
     expected = f"a commit with # BAD CHANGE in src/api.py on {lab.main_name}, and its git revert"
@@ -174,7 +175,7 @@ def check_revert(lab: Lab) -> str:
     elsewhere = [one for one in all_made if not made and holder(lab, one.oid)]
     if elsewhere:
         branch = git_name(holder(lab, elsewhere[-1].oid))
-        raise LabError(expected, f"the bad change on {branch} only", f"{to_main}git merge {branch}; then churn-lab git check 9")
+        raise LabError(expected, f"the bad change on {branch} only", f"{to_main}git merge {branch}; churn-lab git check 9")
     if not made and _is_bad(lab.on_disk(path)):
         raise LabError(expected, "the bad change, not committed", "git add src/api.py; git commit; git revert --no-edit HEAD")
     once_more = f"{to_main}add the line # BAD CHANGE{' once more' if made else ''}; git add src/api.py; git commit; git revert --no-edit HEAD"
@@ -244,20 +245,20 @@ def _lost_commits(lab: Lab, commit: Commit, tip: str, copies: list[Commit]) -> t
     gone = [one for one in gone if len(one.parents) == 1 and (one.authored, one.message) not in there]
     return lost[-1], [one.oid[:7] for one in sorted(gone, key=lambda one: one.committed)]
 
-# %% ../../nbs/inside/git_lab/undo_checks.ipynb #bce0eb40
+# %% ../../nbs/inside/git_lab/undo_checks.ipynb #75d3c392
 def _rebase_problem(lab: Lab, commit: Commit, tip: str, straight: set[str], copies: list[Commit]) -> tuple[str, str] | None:
     "Why a branch is not a rebased one, and what to do; None if it is."
     main, branch = lab.main_name, short_name(holder(lab, commit.oid))
     start = go_to(lab, branch) if branch else f"git switch -c {new_branch(lab, 'feature/drift-last-n')} {tip[:7]}; "
-    rebase = f"{start}git rebase {main} (back: git reset --keep {tip[:7]})"
+    rebase = f"{start}git rebase {main} # back: git reset --keep {tip[:7]}"
     anew = new_branch(lab, "feature/drift-last-n")
-    again = (f"once more, with nothing undone: {go_to(lab, main)}set last_n = 200, commit; git switch -c {anew}; set last_n = 500, "
-             f"commit; git switch {main}; commit something; git switch {anew}; git rebase {main}")
+    again = (f"{go_to(lab, main)}set last_n = 200, commit; git switch -c {anew}; set last_n = 500, commit; git switch {main}; "
+             f"commit something; git switch {anew}; git rebase {main} # once more, with nothing undone")
     joined = commit.oid in lab.first_parents
     if commit.oid in lab.reach(lab.main) and not joined:
         return "the branch joined by a merge commit: the history is not one line", again
     if not joined and commit.oid not in straight:
-        return "a merge on the branch: the history is not one line", rebase.replace("(", "(without the merge; ")
+        return "a merge on the branch: the history is not one line", with_note(rebase, "the merge goes, its changes stay")
     if not joined and lab.main not in lab.reach(tip):
         return f"a branch that starts at an older commit of {main}", rebase
     if not _was_moved(lab, commit, copies):
@@ -267,7 +268,7 @@ def _rebase_problem(lab: Lab, commit: Commit, tip: str, straight: set[str], copi
     picks = f"{go_to(lab, branch or main)}git cherry-pick {' '.join(commits)}" if commits else f"write it back in {', '.join(files)} and commit"
     return (f"a rebase that dropped a commit: {', '.join(files)}", picks) if files else None
 
-# %% ../../nbs/inside/git_lab/undo_checks.ipynb #2546ef29
+# %% ../../nbs/inside/git_lab/undo_checks.ipynb #13759022
 def check_rebase(lab: Lab) -> str:
     "Git step 10: the branch that changes last_n was rebased onto the main branch; the history is one line, and complete."
     expected = f"a branch that changes last_n, rebased onto {lab.main_name} and complete"
@@ -289,5 +290,5 @@ def check_rebase(lab: Lab) -> str:
         start = f"git switch -c {branch}; " if lab.here == lab.main_ref else ""
         problem = "the change, not committed", f"{start}git add src/monitor_drift.py; git commit -m 'Look at more predictions'"
     if not problem and made:
-        problem = f"that commit ({made[-1].oid[:7]}) on no branch any more", f"git branch {branch} {made[-1].oid[:7]} brings it back"
+        problem = f"that commit ({made[-1].oid[:7]}) on no branch any more", f"git branch {branch} {made[-1].oid[:7]} # brings it back"
     raise LabError(expected, *(problem or ("last_n = 200 on every branch", f"git switch -c {branch}; change last_n; commit")))
