@@ -1,9 +1,9 @@
 """Tables of many kinds through prepare, train and evaluate, beside an independent forest on the same split.
 
-    python benchmarks/own_data.py [--only NAME] [--run]
+    python benchmarks/own_data.py [--only NAME]
 
 Real files are read from the folder that CHURN_LAB_REAL_DATA names, or `../shared/data`, and left out where they are not.
-With `--run`, each table also goes through `churn-lab run`.
+One line of JSON a table; `exit` has the exit codes of prepare, train and evaluate.
 """
 
 import argparse
@@ -120,7 +120,7 @@ def independent_auc(lab: Workspace) -> float:
     return roc_auc_score(split.test[contract.target], forest.predict_proba(columns.loc[split.test.index])[:, 1])
 
 
-def measure(name: str, table: pd.DataFrame | Path, options: str, separator: str, run: bool) -> dict[str, str]:
+def measure(name: str, table: pd.DataFrame | Path, options: str, separator: str) -> dict[str, str]:
     with tempfile.TemporaryDirectory() as folder:
         lab, path = Workspace(Path(folder) / "lab"), table
         if isinstance(table, pd.DataFrame):
@@ -152,11 +152,10 @@ def measure(name: str, table: pd.DataFrame | Path, options: str, separator: str,
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", help="the tables whose names hold this")
-    parser.add_argument("--run", action="store_true", help="also `churn-lab run`")
     arguments = parser.parse_args()
     for name, (table, options, separator) in make_tables().items():
         if not arguments.only or arguments.only in name:
-            print(json.dumps(measure(name, table, options, separator, arguments.run), ensure_ascii=False), flush=True)
+            print(json.dumps(measure(name, table, options, separator), ensure_ascii=False), flush=True)
 
 
 if __name__ == "__main__":

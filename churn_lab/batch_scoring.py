@@ -23,6 +23,7 @@ from .batch_table import BadRow, Table, load_table, open_workshop, publish
 from .contract import Feature, make_field_check
 from .files import LabError, name_os_errors
 from .log_window import sql_name, sql_text
+from .notation import adapt_features
 from .registry_history import current_model
 from .serving_model import ServingModel, open_model
 from .workspace import Workspace
@@ -232,8 +233,8 @@ def _forget_rejected(path: Path) -> None:
 # %% ../nbs/inside/batch_scoring.ipynb #5064483c
 def _score_table(model, table, folder, out, rejected, threads, strict, report) -> tuple[Scored, dict[Path, Path]]:
     "What was done, and the finished files with their places."
-    features = model.contract.features
     _check_columns(table, model)
+    features = adapt_features(model.contract.features, table.csv) if table.csv else model.contract.features
     judge_cells(table, features)
     asked = ", ".join(f"count_if(u{place} AND reason IS NULL)" for place in range(len(features)))
     good, *counts = table.db.execute(f"SELECT count_if(reason IS NULL), {asked} FROM judged").fetchall()[0]

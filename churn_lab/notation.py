@@ -91,8 +91,10 @@ def adapt_features(features: Iterable[Feature], file: CsvFile) -> list[Feature]:
     "The features as this file writes them: with decimal commas, if it does and the contract says nothing else."
     features = list(features)
     plain = [f.name for f in features if f.kind != "category" and f.notation is None and f.name in file.columns]
-    rows = list(islice(file.rows(uneven=[]), 1000)) if file.delimiter != "," else []
-    columns = [[cells[file.columns.index(name)].strip() for _, cells in rows] for name in plain]
+    if file.delimiter == ",":
+        return features
+    rows = [cells for _, cells in islice(file.rows(uneven=[]), 1000)]
+    columns = [[cells[file.columns.index(name)].strip() for cells in rows] for name in plain]
     if find_decimal_mark([Counter(filter(None, column)) for column in columns], file.delimiter) != ",":
         return features
     comma = {"notation": Notation(decimal=",")}

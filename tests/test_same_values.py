@@ -133,7 +133,7 @@ def in_batch(client: TestClient, rows: list[dict]) -> set[int]:
     return set(range(len(rows))) - wrong
 
 
-@settings(max_examples=200 if SOAK else 12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200 if SOAK else 20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_value_means_the_same_wherever_it_comes_from(lab, tmp_path, data):
     contract = read_contract(lab)
@@ -158,7 +158,7 @@ def as_cell(value, german: bool) -> str:
     return str(value).replace(".", ",") if german and isinstance(value, float) else str(value)
 
 
-@settings(max_examples=200 if SOAK else 12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200 if SOAK else 20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     values=st.lists(JSON_VALUES, min_size=1, max_size=8),
     name=st.sampled_from(["visits", "amount", "price", "flag", "city"]),
