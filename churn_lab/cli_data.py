@@ -109,7 +109,7 @@ def _describe_feature(feature: "Feature", observed: "Observed") -> dict[str, str
     if feature.kind == "category":
         seen = ", ".join(name[:30] for name in feature.categories[:6]) + ", …" * (len(feature.categories) > 6)
     else:
-        seen = "{:g} to {:g}".format(*observed.ranges.get(feature.name, (float("nan"), float("nan"))))
+        seen = "{:g} to {:g}".format(*observed.ranges[feature.name]) if feature.name in observed.ranges else ""
     return {
         "column": feature.name,
         "kind": feature.kind,

@@ -142,6 +142,8 @@ def plot_customers(
     title = f"{target}: {counts.iloc[-1] / counts.sum():.0%} {sides[-1]}"
     grid.flat[0].set(title=as_label(title), ylabel="customers")
     names = features or [name for name in customers if name != target and customers[name].nunique() < len(customers)]
+    for axes in grid.flat[1 + len(names) :]:
+        axes.set_visible(False)
     for axes, name in zip(grid.flat[1:], names):
         _plot_feature(axes, customers[name], left, colors)
     handles = [plt.Rectangle((0, 0), 1, 1, color=color) for color in colors.values()]

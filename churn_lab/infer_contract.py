@@ -179,7 +179,7 @@ def infer_target(
         raise LabError(f"a value of {name!r} in every row", f"{blanks} blank", "fill or drop those rows")
     spelled = {fold_text(text): text for text in counts.sort_values(kind="stable").index}
     if len(spelled) != 2:
-        found = f"{len(spelled)}: {', '.join(sorted(spelled)[:5])}"
+        found = f"{len(spelled)}: {', '.join(text[:40] for text in sorted(spelled)[:5])}"
         raise LabError(f"two different values of {name!r}", found, "choose a column of two values as --target")
     if positive is not None:
         certain = set(spelled) & {fold_text(positive)}
@@ -198,8 +198,8 @@ def infer_target(
 
 def _ask_for_positive(counts: pd.Series, name: str) -> LabError:
     folded = counts.groupby([fold_text(text) for text in counts.index]).sum().sort_values()
-    shares = [f"{value} ({rows / folded.sum():.1%} of the rows)" for value, rows in folded.items()]
-    return LabError(f"to know which value of {name!r} means 'left'", " and ".join(shares), f'--positive "{folded.index[0]}"')
+    shares = [f"{value[:40]} ({rows / folded.sum():.1%} of the rows)" for value, rows in folded.items()]
+    return LabError(f"to know which value of {name!r} means 'left'", " and ".join(shares), f'--positive "{folded.index[0][:40]}"')
 
 # %% ../nbs/inside/infer_contract.ipynb #1f000013
 def infer_contract(

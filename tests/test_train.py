@@ -1,6 +1,7 @@
 """Training, the gate, champion and challenger, and how the model behaves."""
 
 import json
+import re
 
 import numpy as np
 import onnxruntime
@@ -193,3 +194,32 @@ def test_the_onnx_file_holds_no_python(trained):
     path = (trained.models / current_model(trained)).with_suffix(".onnx")
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     assert [i.name for i in session.get_inputs()] == pd.Index(read_contract(trained).names).tolist()
+
+
+def test_a_long_training_says_how_long_it_takes_and_offers_a_sample(churn_lab, lab, monkeypatch):
+    monkeypatch.setattr("churn_lab.train.PROBED_ROWS", 100)
+    monkeypatch.setattr("churn_lab.train.MANY_ROWS", 1000)
+    where = ["train", "--workspace", lab.root, "--n-estimators", "10", "--tolerance", "1"]
+    _, _, error = churn_lab(*where)
+    assert re.search(r"1,2\d\d rows to learn from: about \d+ s; --sample 250 learns from some of them", error)
+    _, out, error = churn_lab(*where, "--sample", "250", "--json")
+    assert json.loads(out)["rows"]["train"] == 250 and error == ""
+
+
+def test_a_champion_with_other_spellings_and_another_first_day_is_asked_in_its_own_words(empty_lab):
+    rows = draw_customers(600, 1).assign(since=pd.date_range("2023-01-01", periods=600).strftime("%Y-%m-%d"))
+    rows["flag"] = np.where(rows["num_complaints"] > 1, "1.0", "0.0")
+    rows.to_csv(empty_lab.raw, index=False)
+    prepare(empty_lab, target="churn")
+    train(empty_lab, gate_f1=0.0, forest=ForestParams(n_estimators=20))
+    before = read_processed(empty_lab).head(300)
+    expected = open_model(empty_lab, current_model(empty_lab)).predict_proba(before)
+    later = rows.head(300).assign(flag=rows["flag"].str[:1])
+    later.to_csv(empty_lab.raw, index=False)
+    prepare(empty_lab, target="churn")
+    champion = open_model(empty_lab, current_model(empty_lab))
+    translated = read_processed(empty_lab, champion.contract)
+    assert read_processed(empty_lab)["since"].max() != translated["since"].max() == before["since"].max()
+    assert np.allclose(champion.predict_proba(translated), expected)
+    entry = train(empty_lab, gate_f1=0.0, forest=ForestParams(n_estimators=20), tolerance=1.0)
+    assert "champion_f1" in entry["comparison"]
