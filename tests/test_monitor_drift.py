@@ -182,9 +182,7 @@ def test_a_damaged_reference_is_told_and_judges_nobody(lab, churn_lab, damage):
 
 def test_help_and_the_service_start_without_the_engine():
     for program in ("import churn_lab.cli", "import churn_lab.api"):
-        heavy = (
-            f"import sys; {program}; print([m for m in ('duckdb', 'scipy', 'pandas') if m in sys.modules])"
-        )
+        heavy = f"import sys; {program}; print([m for m in ('duckdb', 'scipy', 'pandas') if m in sys.modules])"
         done = subprocess.run([sys.executable, "-c", heavy], capture_output=True, text=True)
         assert done.stdout.strip() == "[]", program
 
