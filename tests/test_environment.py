@@ -5,8 +5,9 @@ import socket
 
 import pytest
 
-from churn_lab.environment import check_folder, check_libraries, check_port, doctor, read_pins
+from churn_lab.environment import doctor
 from churn_lab.files import LabError
+from churn_lab.machine_checks import check_folder, check_libraries, check_port, read_pins
 from churn_lab.workspace import Workspace
 
 

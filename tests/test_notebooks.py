@@ -106,6 +106,13 @@ def read_imports(path) -> set[str]:
     return found
 
 
+def test_the_map_leads_to_every_room():
+    text = "".join("".join(cell["source"]) for cell in cells(ROOT / "nbs" / "index.ipynb"))
+    for path in NOTEBOOKS:
+        if path.stem != "index":
+            assert f"]({path.relative_to(ROOT / 'nbs').as_posix()})" in text, path.stem
+
+
 def test_imports_point_down_and_never_run_in_a_circle():
     graph = {path.with_suffix("").as_posix(): read_imports(path) for path in MODULES}
 
