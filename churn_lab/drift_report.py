@@ -99,7 +99,7 @@ def draw_bars(reference: dict[str, Any], window: dict[str, Any], most: int = 12)
         most = len(cells)
     return [
         {
-            "name": cut(name),
+            "name": cut(name, 24),
             "before": before / max(reference["count"], 1),
             "now": now / max(window["count"], 1),
             "new": reference["kind"] == "category" and name not in reference["counts"],
