@@ -17,7 +17,7 @@ setup(
     license_expression=settings["license"],
     license_files=["LICENSE"],
     python_requires=">=" + settings["min_python"],
-    packages=["churn_lab", "churn_lab.git_lab"],
+    packages=["churn_lab", "churn_lab.classroom", "churn_lab.git_lab"],
     package_data={"churn_lab": ["py.typed", "templates/*"]},
     install_requires=settings["requirements"].split(),
     extras_require={key.removesuffix(extra): settings[key].split() for key in settings if key.endswith(extra)},

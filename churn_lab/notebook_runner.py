@@ -71,7 +71,7 @@ def write_page(notebook: Path) -> str:
 def _strip(notebook: nbformat.NotebookNode) -> str:
     "A notebook as text, without what changes from run to run."
     for cell in notebook.cells:
-        cell.metadata = {name: value for name, value in cell.metadata.items() if name in ("tags", "nbgrader")}
+        cell.metadata = {name: value for name, value in cell.metadata.items() if name in ("tags", "nbgrader", "jupyter")}
     notebook.metadata = {"kernelspec": notebook.metadata["kernelspec"], "language_info": {"name": "python"}}
     return nbformat.writes(notebook).rstrip("\n") + "\n"
 
