@@ -347,7 +347,7 @@ def installed(kit: Path | None = None) -> dict[str, str]:
 
 def time_drift(lab: Workspace, *options: object, kit: Path | None = None) -> tuple[float, float, float]:
     """Seconds, peak megabytes and processor seconds of the whole command."""
-    command = [sys.executable, "-c", DRIFT, "drift", "--workspace", lab.root, *options]
+    command = [sys.executable, "-P", "-c", DRIFT, "drift", "--workspace", lab.root, *options]
     done = subprocess.run(
         [sys.executable, "-S", "-c", STARTER, *map(str, command)], capture_output=True, text=True, env=installed(kit)
     )

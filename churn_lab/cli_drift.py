@@ -30,11 +30,14 @@ def drift(
     as_json: JsonOption = False,
 ) -> None:
     """Compare recent predictions with the training data (exit code 3: drift, 4: not enough data)."""
-    from churn_lab.drift_report import parse_every, post_result, watch_drift, write_report
     from churn_lab.monitor_drift import EXIT_CODES, check_drift, list_findings
     from churn_lab.prediction_log import parse_duration, parse_since
 
     def publish(result: Any) -> None:
+        if not (html or webhook):
+            return
+        from churn_lab.drift_report import post_result, write_report
+
         try:
             if html:
                 write_report(result, html)
@@ -48,6 +51,8 @@ def drift(
     start = None if since is None else parse_since(since)
     lab = find_workspace(workspace)
     if every:
+        from churn_lab.drift_report import parse_every, watch_drift
+
         code, span = 0, parse_duration(since or "")
         question = {"z_threshold": z_threshold, "last_n": last_n, "all_lines": all_lines, "any_model": any_model}
         try:
