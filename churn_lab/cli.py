@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from churn_lab.cli_course import doctor, init, run
+from churn_lab.cli_course import check, doctor, init, run
 from churn_lab.cli_data import evaluate, generate, prepare, train
 from churn_lab.cli_drift import drift
 from churn_lab.cli_git import git_check, git_graph, git_reset, git_start
@@ -34,7 +34,21 @@ app = typer.Typer(
 registry_app = typer.Typer(help="Which model is in service, and how it got there.", no_args_is_help=True)
 git_app = typer.Typer(help="Lab 2: ten Git steps on your own project.", no_args_is_help=True)
 
-for command in (init, doctor, generate, prepare, train, evaluate, serve, simulate, predict, drift, rollback, run):
+for command in (
+    init,
+    doctor,
+    generate,
+    prepare,
+    train,
+    evaluate,
+    serve,
+    simulate,
+    predict,
+    drift,
+    rollback,
+    check,
+    run,
+):
     app.command()(command)
 
 app.add_typer(registry_app, name="registry")

@@ -1,4 +1,4 @@
-"""Commands for the course as a whole: init, doctor, run."""
+"""Commands for the course as a whole: init, doctor, check, run."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from churn_lab.cli_output import JsonOption, WorkspaceOption, show, show_json
+from churn_lab.cli_output import JsonOption, WorkspaceOption, show, show_json, working
 from churn_lab.files import LabError
-from churn_lab.workspace import Workspace, create_workspace, locate_workspace
+from churn_lab.workspace import Workspace, create_workspace, find_workspace, locate_workspace
 
 
 def init(
@@ -44,6 +44,33 @@ def doctor(
     else:
         show([{**row, "ok": "yes" if row["ok"] else "NO"} for row in rows])
     raise typer.Exit(0 if all(row["ok"] for row in rows) else 1)
+
+
+def check(
+    step: Annotated[int | None, typer.Argument(min=1, max=9, help="One step of Lab 1.", show_default="all")] = None,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask what your project can do, step by step; exit code 0 if all that was asked for holds."""
+    from churn_lab.lab_checks import STEPS, check_lab
+
+    lab = find_workspace(workspace)
+    with working("checking") as say:
+        findings = check_lab(
+            lab, STEPS if step is None else (str(step),), lambda number: say(f"checking step {number}")
+        )
+    points = sum(finding.ok for finding in findings)
+    if as_json:
+        found = [vars(finding) for finding in findings]
+        show_json({"ok": points == len(findings), "points": points, "of": len(findings), "findings": found})
+    else:
+        show([{"step": f.step, "aspect": f.aspect, "holds": "yes" if f.ok else "NO"} for f in findings])
+        for finding in [f for f in findings if not f.ok][:1]:
+            print(
+                f"Step {finding.step}: expected {finding.expected}, found {finding.found}.\nNext: {finding.next_step}"
+            )
+        print(f"{lab.root}: {points} of {len(findings)}")
+    raise typer.Exit(0 if points == len(findings) else 1)
 
 
 def run(

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -37,12 +37,12 @@ def show_json(content: Any) -> None:
 
 
 @contextmanager
-def working(text: str) -> Iterator[None]:
-    """Say what takes its time, on a terminal only."""
+def working(text: str) -> Iterator[Callable[[str], None]]:
+    """Say what takes its time, on a terminal only; call what it yields to say something else."""
     from rich.console import Console
 
     if not sys.stderr.isatty():  # rich takes a notebook's pipe for a terminal
-        yield
+        yield lambda text: None
         return
-    with Console(stderr=True).status(text):
-        yield
+    with Console(stderr=True).status(text) as status:
+        yield status.update

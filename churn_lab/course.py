@@ -59,7 +59,7 @@ def practice_copy(lab: Workspace) -> Iterator[Workspace]:
     "A copy of the project that may be broken and is thrown away."
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         practice = Workspace(Path(folder) / "practice")
-        shutil.copytree(lab.root, practice.root, ignore=shutil.ignore_patterns("runs", ".git", "*.lock"))
+        shutil.copytree(lab.root, practice.root, ignore=shutil.ignore_patterns("runs", "backups", ".git", ".venv", "*.lock"))
         yield practice
 
 # %% ../nbs/11_headless_runs.ipynb #d7a13eda
@@ -172,12 +172,15 @@ def _run_folder(lab: Workspace, on_wait: Callable[[], None]) -> Iterator[Path]:
             lock.acquire(timeout=0)
         except Timeout:
             on_wait()
-        with lock:
+            lock.acquire()
+        try:
             stamp = f"{datetime.now(UTC):%Y%m%d_%H%M%S}"
             while (folder := lab.runs / stamp).exists():
                 stamp += "_2"
             folder.mkdir()
             yield folder
+        finally:
+            lock.release()
 
 # %% ../nbs/11_headless_runs.ipynb #2b52a6f9
 def _why_not(lab: Workspace, number: str, failure: dict | None) -> str:
