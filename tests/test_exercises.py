@@ -1,5 +1,6 @@
 """Exercises: any right way is accepted, each wrong one is told what is wrong, and nothing blocks."""
 
+import ast
 import collections
 import json
 import os
@@ -9,6 +10,7 @@ import tempfile
 import pandas as pd
 import pytest
 from conftest import ROOT
+from packaging.requirements import Requirement
 
 from churn_lab.classroom import exercises
 from churn_lab.classroom.exercises import check, find_exercise, hint, solution
@@ -243,6 +245,76 @@ def ask_blindly(lab, ask):
         rollback(lab)
 
 
+def pins_by_packaging(text):
+    found = {}
+    for line in text.splitlines():
+        line = line.partition("#")[0].strip()
+        if line:
+            pin = Requirement(line)
+            if not pin.marker or pin.marker.evaluate():
+                found[pin.name.casefold()] = str(pin.specifier).removeprefix("==")
+    return found
+
+
+def pins_by_hand(text):
+    found = {}
+    for line in text.splitlines():
+        line, _, condition = line.partition("#")[0].partition(";")
+        if "==" in line and "never" not in condition:
+            name, version = line.split("==")
+            found[name.strip().lower()] = version.strip()
+    return found
+
+
+def pins_with_conditions(text):
+    lines = [line.partition("#")[0].partition(";")[0] for line in text.splitlines()]
+    return {name.strip().lower(): version.strip() for name, version in (x.split("==") for x in lines if "==" in x)}
+
+
+def pins_as_written(text):
+    return {Requirement(x.split("#")[0]).name: v for x, v in pins_by_packaging_lines(text)}
+
+
+def pins_by_packaging_lines(text):
+    for line in text.splitlines():
+        stripped = line.split("#")[0].strip()
+        if stripped and "never" not in stripped:
+            yield stripped, str(next(iter(Requirement(stripped).specifier)).version)
+
+
+def mend_in_a_loop(pins, installed):
+    return [name for name in sorted(pins) if name not in installed or installed[name] != pins[name]]
+
+
+def fit_by_kind(text, default):
+    kinds = {int: int, float: float, str: str}
+    return kinds[type(default)](text)
+
+
+def fit_by_literal(text, default):
+    if isinstance(default, str):
+        return text
+    value = ast.literal_eval(text) if text[:1].isdigit() else None
+    if isinstance(default, float) and isinstance(value, int | float):
+        return float(value)
+    if isinstance(default, int) and isinstance(value, int):
+        return value
+    raise ValueError(text)
+
+
+def count_with_counter(results):
+    states = collections.Counter("failed" if r["failure"] else "refused" if r["refused"] else "done" for r in results)
+    return {state: states[state] for state in ("done", "refused", "failed")}
+
+
+def count_in_sums(results):
+    failed = sum(r["failure"] is not None for r in results)
+    refused = sum(bool(r["refused"]) and r["failure"] is None for r in results)
+    return {"done": len(results) - failed - refused, "refused": refused, "failed": failed}
+
+
+CODES = {"all steps are done": 0, "the gate refused the model": 5}
+CODES |= {"a cell of step 4 failed": 1, "churn-lab run --onyl 4": 2}
 STATUSES = {"a tenure of -1": 422, "a region that training never had": 200}
 STATUSES |= {"a right customer, and logs/ is a file": 503, "a right customer from another machine": 403}
 
@@ -255,6 +327,17 @@ RIGHT = [
     ("1.3", count_by_hand),
     ("1.4", replace_with_tempfile),
     ("1.4", lambda path, text: _as_os_error(write_atomic, path, text)),
+    ("2.1", "3.1.1"),
+    ("2.1", "3." + "1.1"),
+    ("2.2", pins_by_packaging),
+    ("2.2", pins_by_hand),
+    ("2.3", mend_in_a_loop),
+    (
+        "2.3",
+        lambda pins, installed: sorted(
+            {n for n, v in pins.items()} - {n for n, v in installed.items() if pins.get(n) == v}
+        ),
+    ),
     ("6.1", (1, 2)),
     ("6.1", [1, 2]),
     ("6.2", best_by_loop),
@@ -275,6 +358,12 @@ RIGHT = [
     ("9.2", recursive_back),
     ("9.3", ask_with_names),
     ("9.3", ask_with_numbers),
+    ("11.1", CODES),
+    ("11.1", {**CODES, "more": 9}),
+    ("11.2", fit_by_kind),
+    ("11.2", fit_by_literal),
+    ("11.3", count_with_counter),
+    ("11.3", count_in_sums),
 ]
 
 WRONG = [
@@ -292,6 +381,23 @@ WRONG = [
     ("1.4", replace_and_leave, "a reader in the middle"),
     ("1.4", replace_and_litter, "nothing left behind when the swap fails"),
     ("1.4", replace_silently, "let the error through"),
+    ("2.1", "3.9.0", "the pin is the one that did"),
+    ("2.1", ">=3.1", "which line of constraints.txt"),
+    ("2.1", 3.1, "a version as text"),
+    ("2.2", pins_with_conditions, "ask the condition"),
+    ("2.2", pins_as_written, "use small letters"),
+    ("2.2", lambda text: dict(x.split("==") for x in text.splitlines()), "ValueError"),
+    (
+        "2.3",
+        lambda pins, installed: [n for n in pins if n in installed and pins[n] != installed[n]],
+        "a library that is missing",
+    ),
+    (
+        "2.3",
+        lambda pins, installed: sorted(n for n in pins if not installed.get(n, "").startswith(pins[n])),
+        "compare whole versions",
+    ),
+    ("2.3", lambda pins, installed: [n for n in pins if installed.get(n) != pins[n]], "sorted by name"),
     ("6.1", (2, 2), "did the pointer move"),
     ("6.1", (1, 1), "refused is not forgotten"),
     ("6.1", 1, "two numbers"),
@@ -323,7 +429,25 @@ WRONG = [
     ("9.3", ask_later, "ask first, act second"),
     ("9.3", ask_nobody, "a question before anything happens"),
     ("9.3", ask_blindly, "names both models"),
+    ("11.1", {**CODES, "the gate refused the model": 1}, "a refusal is a result"),
+    ("11.1", {**CODES, "churn-lab run --onyl 4": 1}, "wrong usage"),
+    ("11.1", 5, "a dictionary"),
+    ("11.2", lambda text, default: text, "the default says which type"),
+    ("11.2", lambda text, default: type(default)(float(text)) if default != "" else text, "a ValueError for '1.5'"),
+    ("11.2", lambda text, default: ast.literal_eval(text), "a value of type float for '1'"),
+    (
+        "11.3",
+        lambda results: {"done": sum(r["ok"] for r in results), "refused": 0, "failed": 0},
+        "its model does not serve",
+    ),
+    ("11.3", lambda results: dict(collections.Counter("done" for _ in results)), "zeros"),
+    ("11.3", lambda results: count_by_gate(results), "whatever the gate said before"),
 ]
+
+
+def count_by_gate(results):
+    states = ["refused" if r["refused"] else "failed" if r["failure"] else "done" for r in results]
+    return {state: states.count(state) for state in ("done", "refused", "failed")}
 
 
 def _as_os_error(function, *arguments):
