@@ -225,7 +225,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                          'churn_lab.convert_model.convert_to_onnx': ( 'inside/convert_model.html#convert_to_onnx',
                                                                                       'churn_lab/convert_model.py')},
             'churn_lab.course': { 'churn_lab.course._describe': ('headless_runs.html#_describe', 'churn_lab/course.py'),
-                                  'churn_lab.course._find_refusal': ('headless_runs.html#_find_refusal', 'churn_lab/course.py'),
+                                  'churn_lab.course._describe_refusal': ('headless_runs.html#_describe_refusal', 'churn_lab/course.py'),
                                   'churn_lab.course._fit': ('headless_runs.html#_fit', 'churn_lab/course.py'),
                                   'churn_lab.course._resolve_number': ('headless_runs.html#_resolve_number', 'churn_lab/course.py'),
                                   'churn_lab.course._resolve_raw': ('headless_runs.html#_resolve_raw', 'churn_lab/course.py'),

@@ -20,7 +20,7 @@ from typing import Any
 
 import churn_lab
 from .files import LabError, name_os_errors
-from .model_cards import read_metadata
+from .model_cards import find_entry, read_metadata
 from .workspace import Workspace, create_workspace, locate_workspace
 
 # %% ../nbs/11_headless_runs.ipynb #7abff873
@@ -210,6 +210,8 @@ def _run_steps(lab: Workspace, folder: Path, given: dict[Path, dict], on_cell: C
         step["seconds"] = round(time.monotonic() - started, 2)
         if failure:
             failure["title"], step["state"] = titles[number], "failed"
+        elif number == "05b":
+            step["model_file"] = read_metadata(lab)[-1]["model_file"]
         if (folder / source.name).exists():
             step["page"] = write_page(folder / source.name)
     return steps, failure
@@ -225,13 +227,12 @@ def _resolve_raw(parameters: dict[str, Any]) -> dict[str, Any]:
     return {**parameters, "raw": str(path)}
 
 
-def _find_refusal(lab: Workspace, executed: list[str]) -> str:
-    "What to say about the version that this run trained, if the gate refused it."
-    newest = read_metadata(lab)[-1:] if "05b" in executed else []
-    if not newest or newest[0]["passed_gate"]:
+def _describe_refusal(entry: dict[str, Any]) -> str:
+    "What to say about a version that the gate refused; empty: it passed."
+    if entry["passed_gate"]:
         return ""
-    failed = [f"{check['check']} ({check['value']} against {check['limit']})" for check in newest[0]["gate"] if not check["passed"]]
-    return f"Version {newest[0]['version']} was refused by the gate: {'; '.join(failed)}. The model in service has not changed."
+    failed = [f"{check['check']} ({check['value']} against {check['limit']})" for check in entry["gate"] if not check["passed"]]
+    return f"Version {entry['version']} was refused by the gate: {'; '.join(failed)}. The model in service has not changed."
 
 # %% ../nbs/11_headless_runs.ipynb #25980772
 def run(
@@ -269,11 +270,12 @@ def _describe(lab: Workspace, folder: Path, result: dict[str, Any]) -> dict[str,
     executed = [step["number"] for step in result["steps"] if step["state"] == "done"]
     settings = {name: result["parameters"][name] for name in ("z_threshold", "last_n") if name in result["parameters"]}
     settings = {name: ast.literal_eval(str(value)) for name, value in settings.items()}
-    figures, earlier = split_figures(read_figures(lab, settings), executed)
-    newest = read_metadata(lab)[-1:] if "05b" in executed else []
-    result |= {"refused": _find_refusal(lab, executed), "figures": figures, "earlier": earlier}
-    result["warnings"] = [warning for card in newest for warning in card.get("warnings", [])]
-    report = write_report(folder, result, draw_pictures(lab, executed, settings))
+    trained = next((step["model_file"] for step in result["steps"] if "model_file" in step), None)
+    figures, earlier = split_figures(read_figures(lab, settings, trained), executed)
+    entry = find_entry(lab, trained) if trained else {"passed_gate": True}
+    result |= {"refused": _describe_refusal(entry), "warnings": entry.get("warnings", [])}
+    result |= {"figures": figures, "earlier": earlier}
+    report = write_report(folder, result, draw_pictures(lab, executed, settings, trained))
     return {**result, "report": str(report)}
 
 # %% ../nbs/11_headless_runs.ipynb #db969b4a

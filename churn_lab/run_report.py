@@ -24,7 +24,7 @@ from .model_cards import find_entry, read_metadata
 from .monitor_drift import check_drift
 from .prepare_data import read_processed
 from .registry import list_versions, plot_versions
-from .registry_history import current_model, read_history
+from .registry_history import current_model, read_history, served_now
 from .serving_model import open_model
 from .workspace import Workspace
 
@@ -39,9 +39,8 @@ def _data_figures(lab: Workspace) -> dict[str, dict[str, Any]]:
     return figures
 
 
-def _model_figures(lab: Workspace) -> dict[str, Any]:
-    "Of the newest version, whether it serves or not."
-    entry = read_metadata(lab)[-1]
+def _model_figures(lab: Workspace, model_file: str) -> dict[str, Any]:
+    entry = find_entry(lab, model_file)
     figures = {"version": f"v{entry['version']}"}
     figures |= {name: entry["metrics"][name] for name in ("f1", "roc_auc", "accuracy", "precision", "recall")}
     verdict = "passed" if entry["passed_gate"] else "refused"
@@ -59,11 +58,12 @@ def _drift_figures(lab: Workspace, settings: dict[str, Any]) -> dict[str, Any]:
 def read_figures(
     lab: Workspace,
     settings: dict[str, Any] | None = None,  # `z_threshold` and `last_n` of the drift check
+    model_file: str | None = None,  # the version that step 5b trained; default: the one in service, else the newest
 ) -> dict[str, dict[str, Any]]:  # number of a step -> its figures; only what the project has got to
     "A project's figures by the step that makes them: rows, metrics, gate, current model, drift, rollback."
-    figures = _data_figures(lab)
-    if read_metadata(lab):
-        figures["05b"] = _model_figures(lab)
+    figures, versions = _data_figures(lab), read_metadata(lab)
+    if versions:
+        figures["05b"] = _model_figures(lab, model_file or served_now(lab) or versions[-1]["model_file"])
     if lab.current_model.exists():
         figures["06"] = {"current_model": current_model(lab)}
         if not find_entry(lab, current_model(lab))["passed_gate"]:
@@ -130,14 +130,15 @@ def draw_pictures(
     lab: Workspace,
     executed: list[str],  # the numbers of the steps that this run has executed
     settings: dict[str, Any],  # of the drift check
+    model_file: str | None,  # the version that this run's step 5b trained
 ) -> list[dict[str, str]]:  # `title src`
     "The pictures of the steps that this run has executed."
-    newest = read_metadata(lab)[-1:]
     wanted = []
-    if "05b" in executed and newest:
-        wanted.append((f"The gate of version {newest[0]['version']}", lambda: plot_gate(newest[0]["gate"])))
-        wanted.append((f"Version {newest[0]['version']} on held-out rows", lambda: _draw_curves(lab, newest[0]["model_file"])))
-    if {"05b", "06", "09"} & {*executed} and newest:
+    if model_file:
+        entry = find_entry(lab, model_file)
+        wanted.append((f"The gate of version {entry['version']}", lambda: plot_gate(entry["gate"])))
+        wanted.append((f"Version {entry['version']} on held-out rows", lambda: _draw_curves(lab, model_file)))
+    if {"05b", "06", "09"} & {*executed} and read_metadata(lab):
         wanted.append(("All versions", lambda: plot_versions(list_versions(lab)).figure))
     if "08" in executed and lab.current_model.exists():
         wanted.append(("Drift", lambda: plot_drift(check_drift(lab, **settings).features)))

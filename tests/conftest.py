@@ -4,6 +4,7 @@ import os
 import shutil
 import socket
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,7 @@ def no_other_machine(monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory) -> Workspace:
+def trained(tmp_path_factory) -> Iterator[Workspace]:
     """A project with two versions, the second in service. Read only: use `lab` to change something."""
     shared = (
         tmp_path_factory.getbasetemp().parent if "PYTEST_XDIST_WORKER" in os.environ else tmp_path_factory.getbasetemp()
@@ -63,7 +64,9 @@ def trained(tmp_path_factory) -> Workspace:
             train(lab, forest=ForestParams(n_estimators=30), gate_f1=0.4)
             train(lab, forest=ForestParams(n_estimators=30), gate_f1=0.4, tolerance=1.0, seed=1)
             (lab.root / "done").touch()
-    return lab
+    before = snapshot(lab.root)
+    yield lab
+    assert snapshot(lab.root) == before, "a test has changed the project that all tests share"
 
 
 @pytest.fixture

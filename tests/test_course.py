@@ -84,7 +84,7 @@ def test_lab_1_runs_unless_something_later_is_asked_for():
 
 
 def test_a_refusal_is_a_result_and_the_steps_that_need_a_model_are_left_out(churn_lab, tmp_path):
-    arguments = ["-p", "rows=400", "-p", "gate_f1=0.97", "--from", "4", "--workspace", tmp_path / "lab"]
+    arguments = ["-p", "rows=400", "-p", "gate_f1=0.97", "--from", "3", "--workspace", tmp_path / "lab"]
     code, out, error = churn_lab("run", *arguments, "--json")
     result = json.loads(out)
     states = {step["number"]: step["state"] for step in result["steps"]}

@@ -6,7 +6,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from churn_lab.find_leaks import measure_features, rank_auc
-from churn_lab.registry import read_metadata
+from churn_lab.model_cards import read_metadata
 
 ROWS = 600
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -186,6 +187,7 @@ def test_a_category_that_nobody_declared_is_turned_away_in_training_and_answered
     create_workspace(lab.root)
     code, out, _ = churn_lab("prepare", "--raw", tmp_path / "own.csv", "--workspace", lab.root, "--min-distinct", "1")
     assert "10 rows kept, 10 rejected" in out
-    client = TestClient(create_app(trained.root), base_url="http://127.0.0.1")
+    served = shutil.copytree(trained.root, tmp_path / "served")
+    client = TestClient(create_app(served), base_url="http://127.0.0.1")
     answer = client.post("/predict", json=customers.drop(columns="churn").iloc[0].to_dict())
     assert answer.json()["unseen"] == ["region"]
