@@ -82,7 +82,8 @@ def _read_before(lab: Workspace, columns: list[str]) -> Contract | None:
         before = read_contract(lab)
     except LabError:
         return None
-    return before if {before.target, *before.names, *before.left_out} >= set(columns) >= {before.target, *before.names} else None
+    known = {before.target, before.identifier, *before.names, *before.left_out}
+    return before if known >= set(columns) >= {before.target, *before.names} else None
 
 
 def _declare(columns: list[str], choices: Choices) -> Contract:

@@ -190,3 +190,14 @@ def test_a_hundred_columns_and_names_with_signs_of_formulas_are_prepared_and_dra
     write_csv(rows.assign(gone=["no", "yes"] * 100), empty_lab.raw)
     prepared = prepare(empty_lab, target="gone", choices=Choices(drop=("x_11^2 $a$",)), limits=Limits(min_distinct=1))
     plot_quality(prepared).canvas.draw()
+
+
+def test_a_file_with_an_identifier_is_prepared_again_by_what_was_said_the_last_time(churn_lab, empty_lab, tmp_path):
+    lines = [f"C{i:04},{i * 7 % 50},{'yes' if i * 7 % 50 < 15 else 'no'}" for i in range(300)]
+    (tmp_path / "own.csv").write_text("\n".join(["customer,age,gone", *lines]) + "\n")
+    options = ["--target", "gone", "--id", "customer", "--max-duplicates", "0.1", "--allow", "age"]
+    assert churn_lab("prepare", "--raw", tmp_path / "own.csv", *options, "--workspace", empty_lab.root)[0] == 0
+    before = read_contract(empty_lab)
+    code, out, error = churn_lab("prepare", "--workspace", empty_lab.root)
+    assert code == 0, error
+    assert read_contract(empty_lab).model_dump(exclude={"observed"}) == before.model_dump(exclude={"observed"})
