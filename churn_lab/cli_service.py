@@ -40,6 +40,7 @@ def simulate(
     as_json: JsonOption = False,
 ) -> None:
     """Send customers through the running service, or into the log if none runs."""
+    from churn_lab.registry_history import current_model
     from churn_lab.traffic import draw_traffic, send_traffic, shift_traffic
 
     lab = find_workspace(workspace)
@@ -49,6 +50,9 @@ def simulate(
         return show_json(sent)
     if sent["by"] == "service":
         print(f"{url}: {sent['rows']} customers answered, {sent['called']} will probably leave")
+        if sent["model_file"] != (here := current_model(lab)):
+            found = f"that service answers by {sent['model_file']}, this project by {here}"
+            print(f"{found}: is it another project's? Its predictions are in its own log.", file=sys.stderr)
     else:
         print(f"{lab.logs}: {sent['rows']} customers written as the service would: nobody listens at {url}")
 

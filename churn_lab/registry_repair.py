@@ -11,6 +11,7 @@ from typing import Any
 
 from .files import LabError, file_sha256, json_text, write_atomic
 from churn_lab.model_cards import (
+    MODEL_FILE,
     cards_in_lists,
     derive_lists,
     list_model_files,
@@ -46,17 +47,17 @@ def check_version(lab: Workspace, model_file: str) -> str:  # empty: it is sound
     return ""
 
 # %% ../nbs/inside/registry_repair.ipynb #2e9a0008
-def _is_pruned(lab: Workspace, model_file: str) -> bool:
-    path = lab.models / model_file
-    return not path.exists() and not path.with_suffix(".onnx").exists()
+def _list_pruned(lab: Workspace) -> set[str]:
+    "The versions whose files were removed on purpose and have not come back."
+    events = [event for event in read_history(lab) if event["action"] == "prune" and MODEL_FILE.fullmatch(event["to"])]
+    paths = [lab.models / event["to"] for event in events]
+    return {path.name for path in paths if not path.exists() and not path.with_suffix(".onnx").exists()}
 
 
 def check_versions(lab: Workspace) -> list[str]:
     "What is wrong with the versions that have files, one line each; hashes and probes every model."
-    pruned = {event["to"] for event in read_history(lab) if event["action"] == "prune"}
-    names = {*list_model_files(lab), *cards_in_lists(lab)}
-    names = [name for name in sorted(names) if not (name in pruned and _is_pruned(lab, name))]
-    return [problem for name in names if (problem := check_version(lab, name))]
+    names = {*list_model_files(lab), *cards_in_lists(lab)} - _list_pruned(lab)
+    return [problem for name in sorted(names) if (problem := check_version(lab, name))]
 
 # %% ../nbs/inside/registry_repair.ipynb #2e9a0010
 def _mend_cards(lab: Workspace) -> list[str]:
@@ -139,7 +140,8 @@ def prune(
     with registry_lock(lab):
         versions = [entry["model_file"] for entry in read_metadata(lab)]
         spared = {*versions[-keep:], served_now(lab), find_rollback_target(lab)[0], *stack_served(lab)[-1:]}
-        removed = [name for name in versions if name not in spared and not _is_pruned(lab, name)]
+        pruned = _list_pruned(lab)
+        removed = [name for name in versions if name not in spared and name not in pruned]
         for name in removed:
             with recorded(lab, "prune", None, name, f"older than the newest {keep}"):
                 (lab.models / name).with_suffix(".onnx").unlink(missing_ok=True)

@@ -8,6 +8,7 @@ __all__ = ['draw_traffic', 'shift_traffic', 'send_traffic']
 # %% ../nbs/inside/traffic.ipynb #7aff0003
 import json
 import time
+from http.client import HTTPException
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
@@ -69,15 +70,20 @@ def shift_traffic(
     return moved
 
 # %% ../nbs/inside/traffic.ipynb #7aff0010
-def _post(url: str, rows: list[dict[str, Any]], api_key: str) -> int:
+def _post(url: str, rows: list[dict[str, Any]], api_key: str) -> list[dict[str, Any]]:
     headers = {"Content-Type": "application/json", **({"X-API-Key": api_key} if api_key else {})}
-    request = Request(url.rstrip("/") + "/predict/batch", json.dumps({"rows": rows}).encode(), headers)
+    expected, next_step = f"churn-lab's service at {url}", "start it with churn-lab serve, or name its address with --url"
     try:
+        request = Request(url.rstrip("/") + "/predict/batch", json.dumps({"rows": rows}).encode(), headers)
         with urlopen(request, timeout=30) as answer:
-            return sum(row["prediction"] for row in json.load(answer)["predictions"])
+            return json.load(answer)["predictions"]
     except HTTPError as error:
-        found = f"{error.code}: {error.read().decode(errors='replace')[:300]}"
-        raise LabError(f"{url} to answer with 200", found, "look at what the service says; a key goes into CHURN_LAB_API_KEY") from None
+        found = f"{error.code}: {' '.join(error.read().decode(errors='replace').split())[:200]}"
+        raise LabError(expected, found, next_step + "; a key goes into CHURN_LAB_API_KEY") from None
+    except URLError:  # nobody listens
+        raise
+    except (OSError, ValueError, KeyError, TypeError, HTTPException) as error:  # no address, no JSON, another program
+        raise LabError(expected, f"{type(error).__name__}: {str(error)[:100]}", next_step) from None
 
 
 def send_traffic(
@@ -85,12 +91,18 @@ def send_traffic(
     customers: pd.DataFrame,
     url: str = "http://127.0.0.1:8000",  # of the running service
     api_key: str = "",
-) -> dict[str, Any]:  # `rows`, `called`: how many will probably leave, `by`: "service" or "log"
+) -> dict[str, Any]:  # `rows`, `called`: how many will probably leave, `by`: "service" or "log", `model_file`
     "Ask about each customer; every one leaves a line in the log."
     rows = json.loads(customers.to_json(orient="records", double_precision=15))
-    try:
-        called = sum(_post(url, rows[start : start + 500], api_key) for start in range(0, len(rows), 500))
-        return {"rows": len(rows), "called": called, "by": "service"}
-    except URLError:
-        simulate_predictions(lab, customers, start=time.time() - 0.01 * len(rows), seconds=0.01)
-        return {"rows": len(rows), "called": None, "by": "log"}
+    answers: list[dict[str, Any]] = []
+    for start in range(0, len(rows), 500):
+        try:
+            answers += _post(url, rows[start : start + 500], api_key)
+        except URLError:
+            if answers:
+                found = f"none after the first {len(answers)}"
+                raise LabError(f"an answer to each of {len(rows)} customers", found, "start the service again, then simulate the rest") from None
+            simulate_predictions(lab, customers, start=time.time() - 0.01 * len(rows), seconds=0.01)
+            return {"rows": len(rows), "called": None, "by": "log", "model_file": current_model(lab)}
+    called = sum(answer["prediction"] for answer in answers)
+    return {"rows": len(rows), "called": called, "by": "service", "model_file": answers[-1]["model_version"]}

@@ -539,6 +539,17 @@ def test_without_history_and_pointer_the_highest_version_serves(three):
     assert "_v11_" in current_model(three) and [row["version"] for row in list_versions(three)] == list(range(1, 12))
 
 
+def test_versions_whose_files_are_lost_can_be_given_up(churn_lab, three):
+    oldest = read_metadata(three)[0]["model_file"]
+    for suffix in (".joblib", ".onnx"):
+        (three.models / oldest).with_suffix(suffix).unlink()
+    promote(three, read_metadata(three)[1]["model_file"])
+    promote(three, read_metadata(three)[2]["model_file"])
+    assert churn_lab("registry", "repair", "--workspace", three.root)[0] == 1
+    assert oldest in churn_lab("registry", "prune", "--keep", "1", "--workspace", three.root)[1]
+    assert churn_lab("registry", "repair", "--workspace", three.root)[0] == 0
+
+
 def test_pruning_spares_the_nearest_sound_model_if_the_one_before_is_damaged(three):
     first, second, third = (entry["model_file"] for entry in read_metadata(three))
     flip(model_path(three, second, ".onnx"))

@@ -1,7 +1,9 @@
 """Customers on demand: through the service, or into the log, shifted or not."""
 
 import json
+import shutil
 import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 import uvicorn
@@ -9,6 +11,8 @@ from conftest import wait_until
 
 from churn_lab.api import create_app
 from churn_lab.registry_history import current_model
+from churn_lab.rollback import rollback
+from churn_lab.workspace import Workspace
 
 NOBODY = "http://127.0.0.1:9"
 
@@ -44,6 +48,49 @@ def test_a_running_service_answers_the_customers_and_logs_them(churn_lab, lab):
     assert code == 0 and sent["by"] == "service" and sent["rows"] == 700 == len(lines(lab))
     assert {line["features"]["plan_type"] for line in lines(lab)} == {"premium"}
     assert sent["called"] == sum(line["prediction"] for line in lines(lab))
+
+
+def test_customers_who_went_to_another_projects_service_are_not_told_as_ones_own(churn_lab, lab, tmp_path):
+    other = Workspace(tmp_path / "other")
+    shutil.copytree(lab.root, other.root)
+    rollback(other)
+    server = uvicorn.Server(uvicorn.Config(create_app(other), port=0, log_level="error", ws="none"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    wait_until(lambda: server.started)
+    url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    try:
+        code, _, error = churn_lab("simulate", "--rows", "5", "--url", url, "--workspace", lab.root)
+    finally:
+        server.should_exit = True
+        thread.join(10)
+    assert code == 0 and current_model(other) in error and "another project" in error and lines(lab) == []
+
+
+class Stranger(BaseHTTPRequestHandler):
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"<html>hello</html>")
+
+    def log_message(self, *_):
+        pass
+
+
+def test_an_address_that_is_none_and_a_program_that_is_another_are_named_without_a_traceback(churn_lab, lab):
+    server = HTTPServer(("127.0.0.1", 0), Stranger)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        for url in ("foo", "http://127.0.0.1:9x", f"http://127.0.0.1:{server.server_port}"):
+            code, _, error = churn_lab("simulate", "--url", url, "--workspace", lab.root)
+            assert code == 1 and f"service at {url}" in error and "Next: start it" in error
+    finally:
+        server.shutdown()
+        thread.join(10)
+        server.server_close()
+    assert lines(lab) == []
 
 
 @pytest.mark.parametrize(
