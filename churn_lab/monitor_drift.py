@@ -117,10 +117,10 @@ def list_findings(result: DriftResult) -> list[dict[str, Any]]:
             "feature": row["feature"],
             "status": row["status"],
             "finding": row["finding"],
-            "effect": text(row["effect"], ".0%"),
+            "effect": None if row["status"] == "not judged" else text(row["effect"], ".0%"),
             "z": text(row["z"], ".1f"),
             "SMD": text(row["smd"], ".2f"),
-            "PSI": text(row["psi"], ".3f"),
+            "PSI": None if row["status"] == "not judged" else text(row["psi"], ".3f"),
             "p": "< 0.001" if row["p"] is not None and row["p"] < 0.001 else text(row["p"], ".3f"),
         }
         for row in [*result.features, *([result.prediction] if result.prediction else [])]
