@@ -60,9 +60,13 @@ def _add_information(app: FastAPI, service: Service) -> None:
     problems = {status: {"model": Problem, "description": STATUSES[status]} for status in (401, 403, 503)}
 
     @app.get("/health", summary="How the service is", responses={503: {"model": Health, "description": "no model, or no log"}})
-    def health(response: Response) -> Health:
+    def health(request: Request, response: Response) -> Health:
         found = check_health(service)
         response.status_code = 503 if found.status.startswith("no ") else 200
+        try:
+            service.guard.check(request.client, dict(request.scope["headers"]))
+        except Refusal:
+            found.contract_changed = None  # columns are for those who may ask
         return found
 
     @app.get("/model-info", summary="What is known about the model in service", responses=problems)
@@ -134,7 +138,11 @@ def serve(
     _check_address(host, port, no_auth)
     os.environ["CHURN_LAB_HOME"] = str(lab.root)  # workers are processes of their own and read it
     os.environ["CHURN_LAB_NO_AUTH"], os.environ["CHURN_LAB_STRICT"] = str(int(no_auth)), str(int(strict))
-    uvicorn.run(
-        "churn_lab.api:app_from_environment", factory=True, host=host, port=port, workers=workers,
-        access_log=False, ws="none", timeout_graceful_shutdown=10,
-    )  # fmt: skip
+    try:
+        uvicorn.run(
+            "churn_lab.api:app_from_environment", factory=True, host=host, port=port, workers=workers,
+            access_log=False, ws="none", timeout_graceful_shutdown=10,
+        )  # fmt: skip
+    except SystemExit as stop:
+        if stop.code:  # uvicorn's own numbers mean other things here
+            raise LabError("the service to start", "a failure, told above", "churn-lab doctor") from None

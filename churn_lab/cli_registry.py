@@ -157,7 +157,8 @@ def rollback(
             del row["model_file"]
             times = row["served"].split("; ")
             earlier = f" ({len(times)} times)" if len(times) > 1 else ""
-            row |= {"served": short_times(times[-1]) + earlier, "why_not": short_version(row["why_not"])}
+            why_not = re.sub(r"churn_model_(v\d+)_\d{8}_\d{6}(\.\w+)", r"\1\2", row["why_not"])
+            row |= {"served": short_times(times[-1]) + earlier, "why_not": why_not}
         return show(rows) if rows else print("no versions yet. Next: churn-lab train")
     result = restore(lab, resolve_version(lab, to), why, force)
     if as_json:

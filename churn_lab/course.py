@@ -183,11 +183,19 @@ def _run_folder(lab: Workspace, on_wait: Callable[[], None]) -> Iterator[Path]:
             lock.release()
 
 # %% ../nbs/11_headless_runs.ipynb #2b52a6f9
+def _newest(lab: Workspace) -> list[dict[str, Any]]:
+    "The newest version, if there is one that can be read."
+    try:
+        return read_metadata(lab)[-1:]
+    except LabError:  # the steps that need it will say so
+        return []
+
+
 def _why_not(lab: Workspace, number: str, failure: dict | None) -> str:
     "Why a step is not run; empty: it is."
     if failure:
         return f"{failure['title']} failed"
-    if "06" <= number < "10" and read_metadata(lab) and not lab.current_model.exists():
+    if "06" <= number < "10" and _newest(lab) and not lab.current_model.exists():
         return "needs a model in service, and the gate let none through"
     return ""
 
@@ -211,7 +219,7 @@ def _run_steps(lab: Workspace, folder: Path, given: dict[Path, dict], on_cell: C
         if failure:
             failure["title"], step["state"] = titles[number], "failed"
         elif number == "05b":
-            step["model_file"] = read_metadata(lab)[-1]["model_file"]
+            step |= {"model_file": entry["model_file"] for entry in _newest(lab)}
         if (folder / source.name).exists():
             step["page"] = write_page(folder / source.name)
     return steps, failure
@@ -225,14 +233,6 @@ def _resolve_raw(parameters: dict[str, Any]) -> dict[str, Any]:
     if not path.is_file():
         raise LabError(f"a file {path}", "none", "check the path after --raw")
     return {**parameters, "raw": str(path)}
-
-
-def _describe_refusal(entry: dict[str, Any]) -> str:
-    "What to say about a version that the gate refused; empty: it passed."
-    if entry["passed_gate"]:
-        return ""
-    failed = [f"{check['check']} ({check['value']} against {check['limit']})" for check in entry["gate"] if not check["passed"]]
-    return f"Version {entry['version']} was refused by the gate: {'; '.join(failed)}. The model in service has not changed."
 
 # %% ../nbs/11_headless_runs.ipynb #25980772
 def run(
@@ -250,8 +250,9 @@ def run(
     given = check_parameters(chosen, parameters)
     lab = locate_workspace(workspace)
     with _run_folder(lab, on_wait) as folder:
-        started, began = datetime.now(UTC), time.monotonic()
+        started, began, kept = datetime.now(UTC), time.monotonic(), set(lab.backups.glob("*"))
         steps, failure = _run_steps(lab, folder, given, on_cell)
+        replaced = [f"A file of yours was replaced and is kept as {path}" for path in sorted(set(lab.backups.glob("*")) - kept)]
         result = {
             "ok": failure is None,
             "started": f"{started:%Y-%m-%d %H:%M:%S}",
@@ -259,23 +260,30 @@ def run(
             "parameters": parameters,
             "steps": steps,
             "failure": failure,
+            "warnings": replaced,
         }
         return _describe(lab, folder, result)
 
 # %% ../nbs/11_headless_runs.ipynb #25980773
 def _describe(lab: Workspace, folder: Path, result: dict[str, Any]) -> dict[str, Any]:
     "The result with its figures and its report."
-    from churn_lab.run_report import draw_pictures, read_figures, split_figures, write_report
+    from churn_lab.run_report import describe_refusal, draw_pictures, read_figures, split_figures, write_report
 
     executed = [step["number"] for step in result["steps"] if step["state"] == "done"]
     settings = {name: result["parameters"][name] for name in ("z_threshold", "last_n") if name in result["parameters"]}
     settings = {name: ast.literal_eval(str(value)) for name, value in settings.items()}
     trained = next((step["model_file"] for step in result["steps"] if "model_file" in step), None)
-    figures, earlier = split_figures(read_figures(lab, settings, trained), executed)
-    entry = find_entry(lab, trained) if trained else {"passed_gate": True}
-    result |= {"refused": _describe_refusal(entry), "warnings": entry.get("warnings", [])}
-    result |= {"figures": figures, "earlier": earlier}
-    report = write_report(folder, result, draw_pictures(lab, executed, settings, trained))
+    result |= {"refused": "", "figures": {}, "earlier": {}}
+    pictures = []
+    try:
+        entry = find_entry(lab, trained) if trained else {"passed_gate": True}
+        result["refused"] = describe_refusal(lab, entry)
+        result["warnings"] += entry.get("warnings", [])
+        result["figures"], result["earlier"] = split_figures(read_figures(lab, settings, trained), executed)
+        pictures = draw_pictures(lab, executed, settings, trained)
+    except LabError as error:  # a damaged file must not cost the report
+        result["warnings"].append(f"The figures cannot be read: expected {error.expected}, found {error.found}. Next: {error.next_step}")
+    report = write_report(folder, result, pictures)
     return {**result, "report": str(report)}
 
 # %% ../nbs/11_headless_runs.ipynb #db969b4a

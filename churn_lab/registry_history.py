@@ -103,7 +103,8 @@ def recorded(
         _append_line(lab.history, json.dumps(event, ensure_ascii=False))
         yield
     except BaseException:
-        _cut_back(lab.history, size)
+        if action not in SWITCHES or served_now(lab) != target:  # it did not happen
+            _cut_back(lab.history, size)
         raise
 
 # %% ../nbs/inside/registry_history.ipynb #415f0009
@@ -142,6 +143,8 @@ def read_switches(lab: Workspace) -> list[dict[str, Any]]:
         happened.append(event)
         if after not in (None, event["to"]):
             happened.append({"ts": event["ts"], "action": "by hand", "from": event["to"], "to": after})
+    if happened and happened[-1].get("from") is None and not lab.current_model.exists():
+        happened.pop()  # the very first switch, killed before there was a pointer
     return happened
 
 # %% ../nbs/inside/registry_history.ipynb #7a6e0d4f

@@ -333,8 +333,16 @@ def test_a_page_elsewhere_that_names_this_machine_as_its_own_is_refused(lab, pat
         assert response.status_code == 403 and "localhost" in response.json()["detail"], host
     for host in ("localhost:8000", "LOCALHOST", "127.0.0.1", "127.8.8.8:80", "[::1]:8000", "localhost."):
         assert ask(headers={"host": host}).status_code != 403, host
+    elsewhere = TestClient(create_app(lab), client=("127.0.0.1", 5000))  # a real caller is never called testclient
+    assert elsewhere.get("/health", headers={"host": "testserver"}).status_code == 403
     keyed = TestClient(create_app(lab, api_key="sesame"), headers={"x-api-key": "sesame", "host": "churn.example"})
     assert keyed.get("/model-info").status_code == 200
+
+
+def test_a_key_that_is_set_is_asked_for_whatever_else_was_said(lab):
+    client = TestClient(create_app(lab, api_key="sesame", no_auth=True), client=("192.0.2.7", 40000))
+    assert client.get("/model-info").status_code == 401
+    assert client.get("/model-info", headers={"x-api-key": "sesame"}).status_code == 200
 
 
 def test_strangers_are_refused_without_a_key(lab):

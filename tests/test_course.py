@@ -137,3 +137,27 @@ def test_catching_up_never_touches_what_is_there(lab):
 def test_without_the_course_the_message_says_where_it_is(tmp_path):
     with pytest.raises(LabError, match="the course's notebooks in nbs/"):
         find_notebooks(tmp_path)
+
+
+def test_a_run_after_which_there_is_too_little_to_judge_drift_has_its_report(churn_lab, lab):
+    churn_lab("simulate", "--rows", "3", "--url", "http://127.0.0.1:9", "--workspace", lab.root)
+    code, out, error = churn_lab("run", "--only", "1", "--workspace", lab.root, "--json")
+    assert code == 0, error
+    assert json.loads(out)["earlier"]["drift"] == "not enough data"
+
+
+def test_a_damaged_project_file_does_not_cost_the_report(churn_lab, lab):
+    lab.current_model.write_text("junk\n")
+    code, out, error = churn_lab("run", "--only", "6", "--workspace", lab.root, "--json")
+    result = json.loads(out)
+    assert code == 1 and result["failure"] and "registry repair" in error
+    report = Path(result["report"]).read_text(encoding="utf-8")
+    assert "What failed first" in report and "The figures cannot be read" in report
+
+
+def test_a_run_says_that_it_has_replaced_a_file_of_ones_own_and_where_it_is(churn_lab, lab):
+    own = lab.raw.read_text().replace("basic", "gratis")
+    lab.raw.write_text(own)
+    code, out, error = churn_lab("run", "--only", "3", "-p", "rows=200", "--workspace", lab.root)
+    (kept,) = lab.backups.glob("raw*")
+    assert code == 0 and kept.read_text() == own and str(kept) in error

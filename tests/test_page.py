@@ -179,7 +179,7 @@ def test_a_locked_service_asks_for_its_key(browser, lab, monkeypatch, served):
         assert not visit.page.query_selector("#form") and "premium" not in visit.page.content()
         visit.page.fill("#unlock-key", "sesam")
         visit.page.keyboard.press("Enter")
-        visit.page.wait_for_function("document.getElementById('unlock-error').textContent !== ''")
+        visit.page.wait_for_function("() => document.getElementById('unlock-error').textContent !== ''")
         assert "not the right one" in visit.page.inner_text("#unlock-error")
         visit.page.fill("#unlock-key", "sesame")
         visit.page.keyboard.press("Enter")
