@@ -118,6 +118,7 @@ class PredictionLog:
     def __init__(self, lab: Workspace):
         self.lab, self.lock = lab, threading.Lock()  # batches are logged from another thread
         self.path, self.handle, self.until = None, None, 0.0  # the day of the open file ends then
+        self.name, self.file = "", None  # its path as text, and what the file system calls it
 
     def append(self, lines: bytes, ts: float) -> None:  # whole lines; seconds since 1970
         "Write `lines`, or raise `LogError`, and then they do not count."
@@ -133,9 +134,10 @@ class PredictionLog:
     def _keeps_its_name(self) -> bool:
         "Whether nobody has renamed, replaced or deleted the file."
         try:
-            return os.path.samestat(os.stat(self.path), os.fstat(self.handle))
+            found = os.stat(self.name)
         except FileNotFoundError:
             return False
+        return (found.st_dev, found.st_ino) == self.file
 
     def _open(self, day: str) -> None:
         self.close()
@@ -143,7 +145,9 @@ class PredictionLog:
         days = [_place(path)[0] for path in find_logs(self.lab) if path.name.startswith("predictions-")]
         day = max([day, *days])
         path = self.lab.logs / f"predictions-{day}.jsonl"
-        self.handle, self.path = os.open(path, _APPEND, 0o644), path
+        self.handle, self.path, self.name = os.open(path, _APPEND, 0o644), path, str(path)
+        opened = os.fstat(self.handle)
+        self.file = opened.st_dev, opened.st_ino
         self.until = datetime.fromisoformat(f"{day}T00:00:00+00:00").timestamp() + 86400
 
     def close(self) -> None:
