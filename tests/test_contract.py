@@ -6,7 +6,7 @@ import sys
 from datetime import date
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from churn_lab.contract import Contract, Feature, Notation, clean_value, make_field_check, read_contract
@@ -25,6 +25,7 @@ SIGNED = Feature(name="signed", kind="integer", notation=Notation(date_format="%
 FLAG = Feature(name="flag", kind="category", categories=["0", "1"])
 
 
+@settings(deadline=None)  # a busy machine is no error
 @given(TEXT)
 def test_cleaning_twice_changes_nothing(value):
     for feature in [*LAB_CONTRACT.features, GERMAN, SIGNED, FLAG]:
