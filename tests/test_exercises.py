@@ -7,6 +7,8 @@ import os
 import sys
 import tempfile
 
+import answers_monitor
+import answers_prepare
 import pandas as pd
 import pytest
 from conftest import ROOT
@@ -319,6 +321,8 @@ STATUSES = {"a tenure of -1": 422, "a region that training never had": 200}
 STATUSES |= {"a right customer, and logs/ is a file": 503, "a right customer from another machine": 403}
 
 RIGHT = [
+    *answers_prepare.RIGHT,
+    *answers_monitor.RIGHT,
     ("1.1", ["logs/", ".gitignore"]),
     ("1.1", (".gitignore", "logs/")),
     ("1.2", climb),
@@ -367,6 +371,8 @@ RIGHT = [
 ]
 
 WRONG = [
+    *answers_prepare.WRONG,
+    *answers_monitor.WRONG,
     ("1.1", ["logs/", ".gitignore", "src/train.py"], "an edited file is there"),
     ("1.1", ["logs/"], "one of the things that were taken away"),
     ("1.1", ["data/", "logs/", ".gitignore"], "leave out what is still in the project"),
@@ -549,8 +555,8 @@ def test_each_exercise_stands_on_its_page_with_a_check_a_solution_and_hints():
     numbers = {number for number, _ in RIGHT}
     for number in numbers:
         assert 2 <= len(find_exercise(number).hints) <= 3
-        (path,) = (ROOT / "nbs").glob(f"{int(number.split('.')[0]):02}*.ipynb")
-        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        paths = (ROOT / "nbs").glob(f"{int(number.split('.')[0]):02}*.ipynb")
+        cells = [cell for path in paths for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]]
         grades = [cell["metadata"].get("nbgrader", {}).get("grade_id") for cell in cells]
         place = grades.index(f"solution-{number}")
         source = "".join(cells[place]["source"])
