@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -64,7 +64,7 @@ def _solutions(folder: Path, pages: list[Page]) -> dict[str, list[dict[str, Any]
 
 
 def _hash_course(pages: list[Page], limits: Limits) -> str:
-    state = hashlib.sha256(repr((pages, limits)).encode())
+    state = hashlib.sha256(repr((pages, [float(value) for value in asdict(limits).values()])).encode())
     for path in sorted(Path(churn_lab.__file__).parent.rglob("*.py")):
         state.update(path.read_bytes())
     return state.hexdigest()
@@ -79,7 +79,7 @@ def prepare_course(notebooks: Path, out: Path, submissions: Path, limits: Limits
     protected += [[os.path.expanduser("~") + os.sep, "files outside its folder"]]
     with _work_folder(out, "course") as folder:
         (folder / "cell").mkdir()
-        way = find_way(folder / "cell")
+        way = find_way()
         course = Course(pages, {}, _hash_course(pages, limits), way, protected)
         with suppress(OSError, ValueError):
             known = json.loads((out / "course.json").read_text(encoding="utf-8"))

@@ -23,8 +23,6 @@ from . import exercises
 from .exercises import Verdict, Wrong, run_limited
 from .remote_answer import Gone, Peer
 from .student_process import give_names, live
-from ..git_workflow import check_repository
-from ..lab_checks import check_lab
 from ..workspace import Workspace
 
 # %% ../../nbs/inside/classroom/judge.ipynb #1d6e0010
@@ -35,21 +33,22 @@ def _ask(process: Any, connection: Any, number: str, seconds: float) -> tuple[Ve
     try:
         opened, trouble, answer = Peer(connection, trusting=False).receive()
     except (Gone, ValueError, TypeError):
-        process.join(1)
         return Verdict("stopped", Wrong("an answer", _describe_end(process), "run the cell by itself, in a new kernel")), ""
     trouble = str(trouble)[:300]
     if opened is True:
         return (Verdict("wrong", Wrong("a cell that runs", trouble, "run it in a new kernel")) if trouble else Verdict("open")), trouble
     verdict = exercises.judge(number, answer, seconds)
     if verdict.wrong and verdict.wrong.found.startswith("Gone: "):
-        process.join(1)
         verdict = Verdict("stopped", Wrong("an answer", _describe_end(process), "run the cell by itself, in a new kernel"), verdict.held)
     elif verdict.wrong and verdict.wrong.expected.startswith("an answer within"):
         verdict = Verdict("stopped", verdict.wrong, verdict.held)
     return verdict, trouble
 
 
-def _describe_end(process: Any) -> str:
+def _describe_end(process: Any, patience: float = 1.0) -> str:
+    deadline = time.monotonic() + patience
+    while process.exitcode is None and time.monotonic() < deadline:
+        time.sleep(0.01)
     code = process.exitcode
     if code is None:
         return "something that is none"
@@ -136,6 +135,9 @@ def judge_exercise(
 # %% ../../nbs/inside/classroom/judge.ipynb #1d6e0014
 def judge_step(folder: Path, part: str, step: str, seconds: float = 180) -> dict[str, Any]:
     "What came of one step of a project (`lab`) or a repository (`git`)."
+    from churn_lab.git_workflow import check_repository  # here: they take a second to import, and few hand in a project
+    from churn_lab.lab_checks import check_lab
+
     started, found = time.monotonic(), []
     ask = (lambda: found.extend(check_lab(Workspace(folder), (step,)))) if part == "lab" else (lambda: found.extend(check_repository(folder, int(step))))
     wrong = None

@@ -19,7 +19,7 @@ from ..files import LabError
 
 # %% ../../nbs/inside/classroom/remote_answer.ipynb #4ea10005
 _PLAIN = {
-    "builtins": "bytearray complex dict float frozenset int list object range set slice str tuple",
+    "builtins": "Ellipsis bytearray complex dict float frozenset int list object range set slice str tuple",
     "collections": "Counter OrderedDict defaultdict deque",
     "datetime": "date datetime time timedelta timezone",
     "decimal": "Decimal",

@@ -135,7 +135,7 @@ def _run_cells(cells: list[dict[str, Any]], number: str, whole: bool, names: dic
             trouble = f"{type(error).__name__}: {error}" if own and not _parse(cell["source"]).body else trouble
         try:
             exec(compile(_parse(cell["source"]), "<your cell>", "exec"), names)
-        except Exception as error:
+        except BaseException as error:  # also sys.exit
             trouble = f"{type(error).__name__}: {error}" if own else trouble
     return trouble[:300]
 

@@ -51,7 +51,7 @@ def _read_check(cell: dict[str, Any], title: str) -> dict[str, Any]:
     call = next(node for node in ast.walk(ast.parse(cell_source(cell))) if isinstance(node, ast.Call) and ast.unparse(node.func) == "check")
     seconds = next((word.value.value for word in call.keywords if word.arg == "seconds"), 5.0)
     points = cell["metadata"]["nbgrader"]["points"]
-    return {"expression": ast.unparse(call.args[1]), "seconds": 2.0 * seconds, "of": points, "title": title}
+    return {"expression": ast.unparse(call.args[1]), "seconds": float(seconds), "of": points, "title": title}
 
 # %% ../../nbs/inside/classroom/submission.ipynb #5b310006
 def read_page(path: Path) -> Page:
