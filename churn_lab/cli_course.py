@@ -15,13 +15,14 @@ from churn_lab.workspace import Workspace, create_workspace, find_workspace, loc
 
 def init(
     folder: Annotated[Path | None, typer.Argument(help="Where to make it.", show_default="my-lab")] = None,
+    build: Annotated[bool, typer.Option("--build", help="Stubs in src/, to write the scripts yourself.")] = False,
 ) -> None:
     """Make the project of the lab, or add what is missing from it."""
     try:
         lab = locate_workspace(folder)
     except LabError:  # neither in a project nor in the course: make one here
         lab = Workspace("my-lab")
-    added = create_workspace(lab.root)
+    added = create_workspace(lab.root, build)
     print(f"{lab.root}: " + (f"added {', '.join(added)}" if added else "nothing was missing"))
 
 
