@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from .files import LabError
 from .git_workflow import check_repository
 from .workspace import Workspace, is_workspace
 
