@@ -45,7 +45,7 @@ def _run_judge(plan: dict[str, Any], cell: Cell, way: str, running: set[subproce
                 return results, "", ""
             if "begin" in found:
                 doing = found["begin"]
-            else:
+            elif found["number"] == doing:
                 results.append(found)
     finally:
         end(process)

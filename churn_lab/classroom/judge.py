@@ -6,6 +6,7 @@
 __all__ = ['judge_exercise', 'judge_step', 'main']
 
 # %% ../../nbs/inside/classroom/judge.ipynb #1d6e0003
+import importlib
 import json
 import multiprocessing
 import os
@@ -20,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from . import exercises
-from .exercises import Verdict, Wrong, run_limited
+from .exercises import Verdict, Wrong
 from .remote_answer import Gone, Peer
-from .student_process import give_names, live
+from .student_process import give_names, keep_only, live
 from ..workspace import Workspace
 
 # %% ../../nbs/inside/classroom/judge.ipynb #1d6e0010
@@ -133,26 +134,40 @@ def judge_exercise(
     return {**result, "printed": printed, "attempts": attempts, "seconds": round(time.monotonic() - started, 2)}
 
 # %% ../../nbs/inside/classroom/judge.ipynb #1d6e0014
-def judge_step(folder: Path, part: str, step: str, seconds: float = 180) -> dict[str, Any]:
-    "What came of one step of a project (`lab`) or a repository (`git`)."
+def _check_step(connection: Any, folder: Path, part: str, step: str) -> None:
+    "Life of a step's process: check it, and send what was found."
     from churn_lab.git_workflow import check_repository  # here: they take a second to import, and few hand in a project
     from churn_lab.lab_checks import check_lab
 
-    started, found = time.monotonic(), []
-    ask = (lambda: found.extend(check_lab(Workspace(folder), (step,)))) if part == "lab" else (lambda: found.extend(check_repository(folder, int(step))))
-    wrong = None
+    keep_only(connection.fileno())
+    found = check_lab(Workspace(folder), (step,)) if part == "lab" else check_repository(folder, int(step))
+    rows = [[result.ok, str(result.expected)[:400], str(result.found)[:400], str(result.next_step)[:400]] for result in found]
+    connection.send_bytes(json.dumps(rows).encode())
+
+
+def judge_step(start: str, folder: Path, part: str, step: str, seconds: float = 180) -> dict[str, Any]:
+    "What came of one step of a project (`lab`) or a repository (`git`)."
+    started = time.monotonic()
+    here, there = multiprocessing.Pipe()
+    process = multiprocessing.get_context(start).Process(target=_check_step, args=(there, folder, part, step))
+    process.start()
+    there.close()
+    lost = [[False, f"a verdict within {seconds:g} seconds", "none", "look for a program that does not end"]]
     try:
-        run_limited(ask, seconds)
-    except Wrong as error:
-        wrong = error
-    wrong = wrong or next((result for result in found if result.ok is False), None)
-    judged = [result for result in found if result.ok is not None]
-    result = {"points": sum(result.ok for result in judged), "of": len(judged), "seconds": round(time.monotonic() - started, 2)}
-    if found and not judged:
-        return {**result, "state": "not judged", "found": found[0].found[:400]}
-    parts = {"expected": wrong.expected, "found": wrong.found, "next_step": wrong.next_step} if wrong else {}
-    state = "right" if not wrong else "partly" if result["points"] else "wrong"
-    return {**result, "of": result["of"] or 1, "state": state, **{name: str(text)[:400] for name, text in parts.items()}}
+        rows = json.loads(here.recv_bytes(1_000_000)) if here.poll(seconds) else lost
+    except (EOFError, OSError, ValueError):
+        rows = [[False, "a verdict", _describe_end(process), f"churn-lab {'check' if part == 'lab' else 'git check'} {step}"]]
+    finally:
+        _end_all(process)
+        here.close()
+    judged = [row for row in rows if row[0] is not None]
+    wrong = next((row for row in rows if row[0] is False), None)
+    points = sum(row[0] is True for row in judged)
+    result = {"points": points, "of": len(judged), "seconds": round(time.monotonic() - started, 2)}
+    if not judged:
+        return {**result, "state": "not judged", "found": rows[0][2]}
+    parts = dict(zip(("expected", "found", "next_step"), wrong[1:])) if wrong else {}
+    return {**result, "state": "partly" if wrong and points else "wrong" if wrong else "right", **parts}
 
 # %% ../../nbs/inside/classroom/judge.ipynb #1d6e0016
 def _leave_with_the_grader() -> None:
@@ -192,12 +207,14 @@ def main() -> None:
     for number in plan["exercises"]:
         say(begin=number)
         say(number=number, **judge_exercise(plan, number, folder))
+    if plan["steps"]:
+        importlib.import_module("churn_lab.lab_checks")  # once, and not in the process of each step
     for part, step in plan["steps"]:
         say(begin=f"{part} {step}")
         copy = folder / "project"
         if not copy.exists():
             shutil.copytree(plan["project"], copy, symlinks=True)
-        say(number=f"{part} {step}", **judge_step(copy, part, step))
+        say(number=f"{part} {step}", **judge_step(plan["start"], copy, part, step))
     say(done=True)
     results.close()
     os._exit(0)

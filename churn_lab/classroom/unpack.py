@@ -11,6 +11,7 @@ import os
 import stat
 import zipfile
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -29,7 +30,7 @@ _LEFT_OUT = {".venv", "venv", "env", "node_modules", "__pycache__", ".ipynb_chec
 
 
 def _walk(folder: Path, findings: Findings) -> Iterator[Path]:
-    "The ordinary files below a folder."
+    "The folders and ordinary files below a folder."
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if name not in _LEFT_OUT)
         for name in [*folders, *sorted(names)]:
@@ -40,18 +41,22 @@ def _walk(folder: Path, findings: Findings) -> Iterator[Path]:
                     findings.notes.append(f"{shown} is a link and was left out")
                 else:
                     findings.attempts.append(f"a symbolic link out of the folder: {shown}")
-            elif path.is_file():
+            elif path.is_file() or path.is_dir():
                 yield path
-            elif not path.is_dir():
+            else:
                 findings.notes.append(f"{path.relative_to(folder)} is no file and was left out")
 
 
-def _open_files(source: Path, findings: Findings) -> Iterator[tuple[str, BinaryIO]]:
-    "The files of a folder or a zip: name, content."
+def _open_files(source: Path, findings: Findings) -> Iterator[tuple[str, BinaryIO | None]]:
+    "What is in a folder or a zip: name, content; None for a folder."
     if source.is_dir():
         for path in _walk(source, findings):
+            name = path.relative_to(source).as_posix()
+            if path.is_dir():
+                yield name, None
+                continue
             with path.open("rb") as file:
-                yield path.relative_to(source).as_posix(), file
+                yield name, file
         return
     with zipfile.ZipFile(source) as archive:
         for entry in archive.infolist():
@@ -60,7 +65,9 @@ def _open_files(source: Path, findings: Findings) -> Iterator[tuple[str, BinaryI
                 findings.attempts.append(f"a zip entry that leads out of the folder: {name[:80]}")
             elif stat.S_ISLNK(entry.external_attr >> 16):
                 findings.attempts.append(f"a symbolic link in the zip: {name[:80]}")
-            elif not entry.is_dir() and not _LEFT_OUT & {*name.split("/")}:
+            elif entry.is_dir():
+                yield name, None
+            elif not _LEFT_OUT & {*name.split("/")}:
                 with archive.open(entry) as file:
                     yield name, file
 
@@ -75,9 +82,9 @@ def unpack(
         for name, file in _open_files(source, findings):
             path = target / PurePosixPath(name)
             try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with path.open("wb") as copy:
-                    while left > 0 and (block := file.read(min(left, 1 << 20))):
+                (path.parent if file else path).mkdir(parents=True, exist_ok=True)
+                with path.open("wb") if file else nullcontext() as copy:
+                    while file and left > 0 and (block := file.read(min(left, 1 << 20))):
                         left -= copy.write(block)
             except (OSError, ValueError) as error:  # a name that this system does not take; a folder of the same name
                 findings.notes.append(f"{name[:80]} was left out: {getattr(error, 'strerror', None) or error}")
@@ -101,9 +108,10 @@ def digest(source: Path) -> str:
     state = hashlib.sha256()
     if source.is_dir():
         for path in _walk(source, Findings()):
-            state.update(f"{path.relative_to(source).as_posix()}\0{path.stat().st_size}\0".encode(errors="surrogateescape"))
-            with path.open("rb") as file:
-                state.update(hashlib.file_digest(file, "sha256").digest())
+            state.update(f"{path.relative_to(source).as_posix()}\0".encode(errors="surrogateescape"))
+            if path.is_file():
+                with path.open("rb") as file:
+                    state.update(hashlib.file_digest(file, "sha256").digest())
     else:
         with source.open("rb") as file:
             state.update(hashlib.file_digest(file, "sha256").digest())
