@@ -43,7 +43,8 @@ def strip_cell(cell: dict[str, Any]) -> dict[str, Any]:
 
 def _strip_notebook(content: str) -> str:
     notebook = json.loads(content)
-    notebook["cells"] = [strip_cell(cell) for cell in notebook["cells"]]
+    cells = [cell for cell in notebook["cells"] if "instructor" not in cell["metadata"].get("tags", [])]
+    notebook["cells"] = [strip_cell(cell) for cell in cells]
     return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
 
 # %% ../../nbs/inside/classroom/student_edition.ipynb #57e00007
