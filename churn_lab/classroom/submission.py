@@ -16,7 +16,6 @@ from typing import Any
 
 from .unpack import Findings
 from ..files import LabError
-from ..lab_checks import STEPS
 from ..workspace import is_workspace
 
 # %% ../../nbs/inside/classroom/submission.ipynb #5b310005
@@ -183,7 +182,7 @@ def make_plan(
     projects = sorted((path.parents[1] for path in folder.rglob("src/train.py") if is_workspace(path.parents[1])), key=lambda path: len(path.parts))
     if projects:
         plan["project"] = str(projects[0])
-        plan["steps"] = [("lab", step) for step in STEPS if step != "2"]
+        plan["steps"] = [("lab", step) for step in "13456789"]  # 2 is about the grader's machine
         if (projects[0] / ".git").is_dir():
             plan["steps"] += [("git", str(step)) for step in range(1, 11)]
     return plan
