@@ -21,7 +21,7 @@ from churn_lab.cli_registry import (
     registry_show,
     rollback,
 )
-from churn_lab.cli_service import predict, serve, simulate
+from churn_lab.cli_service import dashboard, predict, serve, simulate
 from churn_lab.files import LabError
 
 app = typer.Typer(
@@ -43,6 +43,7 @@ for command in (
     evaluate,
     serve,
     simulate,
+    dashboard,
     predict,
     drift,
     rollback,
