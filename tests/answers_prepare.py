@@ -1,4 +1,120 @@
 """Answers to the exercises of steps 3 to 5: right ones in ways of their own, wrong ones with what they are told."""
 
-RIGHT = []
-WRONG = []
+import numpy as np
+import pandas as pd
+from sklearn.metrics import roc_auc_score
+
+from churn_lab.check_rows import clean_rows, find_failures
+from churn_lab.find_leaks import rank_auc
+from churn_lab.infer_contract import Choices
+from churn_lab.prepare_data import LAB_CONTRACT
+
+KEPT = {"a": True, "b": False, "c": True, "d": False, "e": False, "f": True}
+
+
+def mend_row_by_row(rows):
+    mended = {}
+    for name, row in rows.iterrows():
+        months = row["tenure_months"].split()
+        row = row.to_dict()
+        if len(months) == 2:
+            row["tenure_months"] = str(12 * int(months[0]))
+        row["avg_session_minutes"] = row["avg_session_minutes"].replace(",", ".")
+        if row["num_complaints"].isdigit():
+            mended[name] = row
+    return pd.DataFrame.from_dict(mended, orient="index")
+
+
+def mend_by_pattern(rows):
+    rows = rows.copy()
+    number, years = rows["tenure_months"].str.extract(r"(\d+)( year)?").T.to_numpy()
+    rows["tenure_months"] = np.where(pd.isna(years), number.astype(int), number.astype(int) * 12)
+    rows["avg_session_minutes"] = rows["avg_session_minutes"].str.replace(",", ".").astype(float)
+    return rows[rows["num_complaints"].str.fullmatch(r"\d+")]
+
+
+def mend_by_turning_away(rows):
+    failures = find_failures(clean_rows(rows, LAB_CONTRACT.features), LAB_CONTRACT.features)
+    return rows.drop(index=failures["row"].unique())
+
+
+def mend_in_place(rows):
+    rows["avg_session_minutes"] = rows["avg_session_minutes"].str.replace(",", ".")
+    return rows
+
+
+def mend_and_fill(rows):
+    return mend_by_pattern(rows.assign(num_complaints=rows["num_complaints"].replace("", "0")))
+
+
+def mend_as_months(rows):
+    return mend_by_pattern(rows.assign(tenure_months=rows["tenure_months"].str.replace(r" years?", "", regex=True)))
+
+
+def leaks_by_auc(rows, target):
+    def knows(values, truth):
+        return truth.nunique() == 2 and abs(roc_auc_score(truth, values) - 0.5) >= 0.45
+
+    filled = rows.notna()
+    return sorted(n for n in rows if knows(filled[n], target) or knows(rows[n][filled[n]], target[filled[n]]))
+
+
+def leaks_by_ranks(rows, target):
+    found = []
+    for name in sorted(rows):
+        for values in (rows[name].dropna(), rows[name].isna().astype(float)):
+            auc = rank_auc(values.to_numpy(), target[values.index].to_numpy() == 1)
+            if min(auc, 1 - auc) <= 0.05 and name not in found:
+                found.append(name)
+    return tuple(found)
+
+
+def leaks_upwards(rows, target):
+    full = rows.fillna(rows.min() - 1)
+    return sorted(name for name in full if roc_auc_score(target, full[name]) >= 0.95)
+
+
+def leaks_of_full_columns(rows, target):
+    aucs = {name: roc_auc_score(target, rows[name]) for name in rows if rows[name].notna().all()}
+    return sorted(name for name, auc in aucs.items() if max(auc, 1 - auc) >= 0.95)
+
+
+def leaks_that_merely_help(rows, target):
+    full = rows.fillna(rows.median())
+    return sorted(name for name in full if abs(roc_auc_score(target, full[name]) - 0.5) > 0.1)
+
+
+RIGHT = [
+    ("4.1", KEPT),
+    ("4.1", {name: int(kept) for name, kept in KEPT.items()} | {"more": 1}),
+    ("4.2", Choices(drop=("region",), minimum={"tenure_months": 3.0})),
+    ("4.2", Choices(drop=["region"], minimum={"tenure_months": 2.5})),
+    ("4.3", mend_row_by_row),
+    ("4.3", mend_by_pattern),
+    ("4.4", leaks_by_auc),
+    ("4.4", leaks_by_ranks),
+]
+WRONG = [
+    ("4.1", {**KEPT, "b": True}, "never guesses"),
+    ("4.1", {**KEPT, "d": True}, "half a month"),
+    ("4.1", {**KEPT, "f": False}, "North America"),
+    ("4.1", ["a", "c", "f"], "a dictionary"),
+    ("4.2", Choices(maximum={"tenure_months": 3}, drop=("region",)), "three is enough"),
+    ("4.2", Choices(minimum={"tenure_months": 4}, drop=("region",)), "three is enough"),
+    ("4.2", Choices(drop=("region",)), "which bound is it"),
+    ("4.2", Choices(minimum={"tenure_months": 3}), "never sees the region"),
+    ("4.2", Choices(minimum={"tenure": 3}, drop=("region",)), "a column 'tenure'"),
+    ("4.2", Choices(minimum={"tenure_months": 3}, drop="region"), "with a comma"),
+    ("4.2", {"tenure_months": 3}, "from churn_lab.infer_contract import Choices"),
+    ("4.3", mend_by_turning_away, "turn away only what cannot be mended"),
+    ("4.3", mend_in_place, "work on a copy"),
+    ("4.3", mend_and_fill, "is not zero"),
+    ("4.3", mend_as_months, "a year has twelve months"),
+    ("4.3", lambda rows: mend_by_pattern(rows).reset_index(drop=True), "with its index"),
+    ("4.3", lambda rows: rows[rows["num_complaints"].str.isdigit()], "it should be a number"),
+    ("4.4", leaks_upwards, "near 0 knows as much"),
+    ("4.4", leaks_of_full_columns, "for nobody else"),
+    ("4.4", leaks_that_merely_help, "that is no leak"),
+    ("4.4", lambda rows, target: leaks_by_auc(rows, target)[::-1], "sort them"),
+    ("4.4", lambda rows, target: len(leaks_by_auc(rows, target)), "a list of names"),
+]
