@@ -84,6 +84,70 @@ def leaks_that_merely_help(rows, target):
     return sorted(name for name in full if abs(roc_auc_score(target, full[name]) - 0.5) > 0.1)
 
 
+def gate_by_loop(entry, gate_f1, gate_precision, champion):
+    failed = []
+    for name, limit in (("f1", gate_f1), ("precision", gate_precision)):
+        if entry["metrics"][name] < limit:
+            failed.append(name)
+        if champion is not None and champion["metrics"][name] - entry["metrics"][name] > 0.02 + 1e-9:
+            failed.append("champion")
+    return sorted(set(failed))
+
+
+def gate_in_sets(entry, gate_f1, gate_precision, champion):
+    own, other = entry["metrics"], champion["metrics"] if champion else {"f1": 0, "precision": 0}
+    steps = [round(other[name] - own[name], 6) for name in ("f1", "precision")]
+    asked = {
+        "f1": own["f1"] >= gate_f1,
+        "precision": own["precision"] >= gate_precision,
+        "champion": max(steps) <= 0.02,
+    }
+    return {name for name, passed in asked.items() if not passed}
+
+
+def gate_of_the_first(entry, gate_f1, gate_precision, champion):
+    return gate_by_loop(entry, gate_f1, gate_precision, champion)[-1:]
+
+
+def gate_by_f1(entry, gate_f1, gate_precision, champion):
+    without = {"metrics": {**champion["metrics"], "precision": 0}} if champion else None
+    return gate_by_loop(entry, gate_f1, gate_precision, without)
+
+
+def gate_that_asks_for_more(entry, gate_f1, gate_precision, champion):
+    return gate_by_loop(entry, gate_f1 + 1e-6, gate_precision, champion)
+
+
+def alike_by_numpy(first, second, rows, tolerance):
+    one, two = first.predict_proba(rows), second.predict_proba(rows)
+    return one.shape == two.shape and np.allclose(one, two, rtol=0, atol=tolerance)
+
+
+def alike_row_by_row(first, second, rows, tolerance):
+    one, two = first.predict_proba(rows)[:, 1].tolist(), second.predict_proba(rows)[:, 1].tolist()
+    return len(one) == len(two) and all(abs(a - b) <= tolerance for a, b in zip(one, two))
+
+
+def alike_by_class(first, second, rows, tolerance):
+    one, two = first.predict_proba(rows), second.predict_proba(rows)
+    return one.shape == two.shape and (one.argmax(axis=1) == two.argmax(axis=1)).all()
+
+
+def alike_on_average(first, second, rows, tolerance):
+    one, two = first.predict_proba(rows)[:, 1], second.predict_proba(rows)[:, 1]
+    return len(one) == len(two) and abs(one.mean() - two.mean()) <= tolerance
+
+
+def alike_unless_outside(first, second, rows, tolerance):
+    one, two = first.predict_proba(rows), second.predict_proba(rows)
+    return one.shape == two.shape and not (abs(one - two) > tolerance).any()
+
+
+def alike_as_far_as_answered(first, second, rows, tolerance):
+    one, two = first.predict_proba(rows)[:, 1].tolist(), second.predict_proba(rows)[:, 1].tolist()
+    return all(abs(a - b) <= tolerance for a, b in zip(one, two))
+
+
 RIGHT = [
     ("4.1", KEPT),
     ("4.1", {name: int(kept) for name, kept in KEPT.items()} | {"more": 1}),
@@ -93,6 +157,12 @@ RIGHT = [
     ("4.3", mend_by_pattern),
     ("4.4", leaks_by_auc),
     ("4.4", leaks_by_ranks),
+    ("5.4", ("c", ["d"])),
+    ("5.4", ["c", {"d"}]),
+    ("5.5", gate_by_loop),
+    ("5.5", gate_in_sets),
+    ("5.6", alike_by_numpy),
+    ("5.6", alike_row_by_row),
 ]
 WRONG = [
     ("4.1", {**KEPT, "b": True}, "never guesses"),
@@ -117,4 +187,23 @@ WRONG = [
     ("4.4", leaks_that_merely_help, "that is no leak"),
     ("4.4", lambda rows, target: leaks_by_auc(rows, target)[::-1], "sort them"),
     ("4.4", lambda rows, target: len(leaks_by_auc(rows, target)), "a list of names"),
+    ("5.4", ("a", ["b", "c", "d"]), "when b comes, a serves"),
+    ("5.4", ("b", ["c", "d"]), "when c comes, b serves"),
+    ("5.4", ("d", []), "every question has to be passed"),
+    ("5.4", ("a", ["d"]), "who was put into service last"),
+    ("5.4", "c", "a pair"),
+    ("5.5", gate_of_the_first, "not the first alone"),
+    ("5.5", gate_by_f1, "does not pay for a precision"),
+    ("5.5", gate_that_asks_for_more, "equal is enough"),
+    (
+        "5.5",
+        lambda entry, f1, precision, champion: [] if entry["metrics"]["f1"] >= f1 else ["f1"],
+        "precision is below",
+    ),
+    ("5.5", lambda entry, f1, precision, champion: entry["metrics"]["f1"] >= f1, "a list of the questions"),
+    ("5.6", alike_by_class, "though both say 'leaves'"),
+    ("5.6", alike_on_average, "a mean hides it"),
+    ("5.6", alike_unless_outside, "nan is no answer"),
+    ("5.6", alike_as_far_as_answered, "has not answered the third row"),
+    ("5.6", lambda a, b, rows, tol: abs(a.predict_proba(rows) - b.predict_proba(rows)) <= tol, "True or False"),
 ]
