@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 
 from .contract import Contract
+from .customer_pictures import as_label
 from .evaluate import score
 from .files import LabError
-from .generate_data import as_label
 from .prepare_rows import translate_rows
 from .registry_history import current_model
 from .serving_model import open_model

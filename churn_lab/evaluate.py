@@ -15,8 +15,8 @@ from sklearn.dummy import DummyClassifier
 from sklearn.metrics import classification_report, roc_auc_score
 
 from .contract import Contract, read_contract
+from .customer_pictures import as_label
 from .files import LabError
-from .generate_data import as_label
 from .prepare_data import read_processed
 from .registry_history import current_model
 from .serving_model import open_model

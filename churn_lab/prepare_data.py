@@ -15,8 +15,8 @@ import pandas as pd
 
 from .contract import Contract, Feature, read_contract
 from .csv_files import open_csv
+from .customer_pictures import as_label
 from .files import LabError, name_os_errors
-from .generate_data import as_label
 from .infer_contract import Choices
 from .judge_file import Limits, Prepared, judge_file, make_plan
 from .prepare_rows import load_unchanged, store_rows, translate_rows

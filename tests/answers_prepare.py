@@ -6,6 +6,7 @@ from sklearn.metrics import roc_auc_score
 
 from churn_lab.check_rows import clean_rows, find_failures
 from churn_lab.find_leaks import rank_auc
+from churn_lab.generate_data import LOG_ODDS
 from churn_lab.infer_contract import Choices
 from churn_lab.prepare_data import LAB_CONTRACT
 
@@ -148,7 +149,42 @@ def alike_as_far_as_answered(first, second, rows, tolerance):
     return all(abs(a - b) <= tolerance for a, b in zip(one, two))
 
 
+WORLD = {**LOG_ODDS, "num_complaints": 0.0, "intercept": 1.8}
+
+
+def toss_one_by_one(probability, seed):
+    rng = np.random.default_rng([seed, 1])
+    return [int(rng.random() < chance) for chance in probability]
+
+
+def toss_binomial(probability, seed):
+    return np.random.RandomState(seed).binomial(1, probability)
+
+
+def toss_for_everybody(probability, seed):
+    return (np.random.default_rng(seed).random() < probability).astype(int)
+
+
+def toss_globally(probability, seed):
+    np.random.seed(seed)
+    return (np.random.random(len(probability)) < probability).astype(int)
+
+
+def toss_with_the_mean(probability, seed):
+    return np.random.default_rng(seed).binomial(1, probability.mean(), len(probability))
+
+
+def toss_the_other_way(probability, seed):
+    return (np.random.default_rng(seed).random(len(probability)) > probability).astype(int)
+
+
 RIGHT = [
+    ("3.1", 0.45),
+    ("3.1", 1 / (1 + 4 * np.exp(-1.2))),
+    ("3.2", WORLD),
+    ("3.2", {**LOG_ODDS, "num_complaints": 0, "intercept": 1.85}),
+    ("3.3", toss_one_by_one),
+    ("3.3", toss_binomial),
     ("4.1", KEPT),
     ("4.1", {name: int(kept) for name, kept in KEPT.items()} | {"more": 1}),
     ("4.2", Choices(drop=("region",), minimum={"tenure_months": 3.0})),
@@ -165,6 +201,26 @@ RIGHT = [
     ("5.6", alike_row_by_row),
 ]
 WRONG = [
+    ("3.1", 0.66, "the odds that are multiplied"),
+    ("3.1", 0.83, "the odds"),
+    ("3.1", 1.4, "not to the probability"),
+    ("3.1", 0.2, "does a complaint bind a customer"),
+    ("3.1", "0.45", "a number"),
+    ("3.2", {**LOG_ODDS, "num_complaints": 0.0}, "a larger intercept"),
+    ("3.2", {**WORLD, "intercept": 2.5}, "a smaller intercept"),
+    ("3.2", {**LOG_ODDS, "intercept": 0.3}, "adds nothing to the log odds is 0"),
+    ("3.2", {**LOG_ODDS, "num_complaints": 0.0, "tenure_months": -0.02}, "belongs to no trait"),
+    ("3.2", 1.8, "a dictionary with the names"),
+    ("3.3", lambda probability, seed: (probability >= 0.5).astype(int), "a threshold is no coin"),
+    ("3.3", toss_for_everybody, "each coin has its own probability"),
+    ("3.3", toss_globally, "a generator of your own"),
+    ("3.3", toss_with_the_mean, "each coin has its own probability"),
+    ("3.3", toss_the_other_way, "1 means: leaves"),
+    (
+        "3.3",
+        lambda probability, seed: np.random.default_rng().random(len(probability)) < probability,
+        "begin with the seed",
+    ),
     ("4.1", {**KEPT, "b": True}, "never guesses"),
     ("4.1", {**KEPT, "d": True}, "half a month"),
     ("4.1", {**KEPT, "f": False}, "North America"),

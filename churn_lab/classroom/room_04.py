@@ -99,7 +99,7 @@ def _soiled() -> pd.DataFrame:
     columns = ["tenure_months", "num_complaints", "avg_session_minutes", "plan_type", "region"]
     return pd.DataFrame(rows, [f"x{place}" for place in range(1, 9)], columns).assign(churn=["0", "1"] * 4)
 
-
+# %% ../../nbs/inside/classroom/room_04.ipynb #70040014
 @exercise(
     "4.3",
     "Mend a copy: rows.copy(). Each column is a series of texts, and .str works on all of them at once.",
@@ -118,7 +118,7 @@ def check_4_3(mend: Callable) -> None:
     demand(not lost, "every row that can be mended, with its index", f"no row {', '.join(lost)}", "turn away only what cannot be mended")
     _check_mended(mended)
 
-
+# %% ../../nbs/inside/classroom/room_04.ipynb #70040015
 def _check_mended(mended: pd.DataFrame) -> None:
     cleaned = clean_rows(mended, LAB_CONTRACT.features)
     failures = find_failures(cleaned, LAB_CONTRACT.features)
@@ -155,7 +155,7 @@ _KNOWING = {
     "asked_and_told": "some values are missing; those that are there order the classes",
 }
 
-
+# %% ../../nbs/inside/classroom/room_04.ipynb #70040016
 @exercise(
     "4.4",
     "sklearn.metrics.roc_auc_score(target, values) is 1 if the values order the classes, 0 if they do it the other way round.",

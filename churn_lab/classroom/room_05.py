@@ -77,7 +77,7 @@ def _split(answer: Callable, rows: pd.DataFrame) -> tuple[set, set]:
     demand(not both, "each customer on one side", f"{len(both)} customers on both", "it is the customer who decides, not the row")
     return set(train["customer"]), set(test["customer"])
 
-
+# %% ../../nbs/inside/classroom/room_05.ipynb #70050018
 @exercise(
     "5.3",
     "A shuffle depends on how many rows there are. What about a customer does not?",
@@ -129,7 +129,7 @@ _BOTH = [  # f1, precision, champion, failed, why
     ((0.50, 0.60), (0.70, 0.60), ["f1", "champion"], "each question is asked, whatever the others said"),
 ]
 
-
+# %% ../../nbs/inside/classroom/room_05.ipynb #70050020
 @exercise(
     "5.5",
     "Three questions, each asked whatever the others said; what was failed goes into a list.",
@@ -170,7 +170,7 @@ _ALIKE = [  # first, second, alike, why
     (_Says(0.2, 0.2, 0.2), _Says(0.2, 0.2, 0.1), False, "lower is as different as higher"),
 ]
 
-
+# %% ../../nbs/inside/classroom/room_05.ipynb #70050019
 @exercise(
     "5.6",
     "Not on average, and not only the class: every probability.",
