@@ -1,8 +1,12 @@
 """Answers to the exercises of steps 3 to 5: right ones in ways of their own, wrong ones with what they are told."""
 
+import hashlib
+import zlib
+
 import numpy as np
 import pandas as pd
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import f1_score, roc_auc_score
+from sklearn.model_selection import train_test_split
 
 from churn_lab.check_rows import clean_rows, find_failures
 from churn_lab.find_leaks import rank_auc
@@ -178,6 +182,50 @@ def toss_the_other_way(probability, seed):
     return (np.random.default_rng(seed).random(len(probability)) > probability).astype(int)
 
 
+def f1_by_scikit_learn(hits, false_alarms, missed):
+    truth = [1] * hits + [0] * false_alarms + [1] * missed
+    said = [1] * (hits + false_alarms) + [0] * missed
+    return f1_score(truth, said, zero_division=0) if truth else 0.0
+
+
+def f1_step_by_step(hits, false_alarms, missed):
+    if hits == 0:
+        return 0
+    precision, recall = hits / (hits + false_alarms), hits / (hits + missed)
+    return 2 * precision * recall / (precision + recall)
+
+
+def f1_without_edges(hits, false_alarms, missed):
+    return 2 * hits / (2 * hits + false_alarms + missed)
+
+
+def mean_of_both(hits, false_alarms, missed):
+    precision, recall = hits / max(hits + false_alarms, 1), hits / max(hits + missed, 1)
+    return (precision + recall) / 2
+
+
+def split_by_hashlib(rows):
+    tested = rows["customer"].map(lambda name: hashlib.md5(name.encode()).digest()[0] < 51)
+    return rows[~tested], rows[tested]
+
+
+def split_by_crc(rows):
+    tested = [zlib.crc32(name.encode()) % 5 == 4 for name in rows["customer"]]
+    return [rows[[not there for there in tested]], rows[tested]]
+
+
+def split_by_shuffled_names(rows):
+    names = rows["customer"].drop_duplicates().sample(frac=0.2, random_state=1)
+    tested = rows["customer"].isin(names)
+    return rows[~tested], rows[tested]
+
+
+def split_in_order(rows):
+    names = sorted(rows["customer"].unique())
+    tested = rows["customer"].isin(names[: len(names) // 5])
+    return rows[~tested], rows[tested]
+
+
 RIGHT = [
     ("3.1", 0.45),
     ("3.1", 1 / (1 + 4 * np.exp(-1.2))),
@@ -193,6 +241,12 @@ RIGHT = [
     ("4.3", mend_by_pattern),
     ("4.4", leaks_by_auc),
     ("4.4", leaks_by_ranks),
+    ("5.1", 0.33),
+    ("5.1", 1 / 3),
+    ("5.2", f1_by_scikit_learn),
+    ("5.2", f1_step_by_step),
+    ("5.3", split_by_hashlib),
+    ("5.3", split_by_crc),
     ("5.4", ("c", ["d"])),
     ("5.4", ["c", {"d"}]),
     ("5.5", gate_by_loop),
@@ -243,6 +297,21 @@ WRONG = [
     ("4.4", leaks_that_merely_help, "that is no leak"),
     ("4.4", lambda rows, target: leaks_by_auc(rows, target)[::-1], "sort them"),
     ("4.4", lambda rows, target: len(leaks_by_auc(rows, target)), "a list of names"),
+    ("5.1", 0.2, "nobody was missed"),
+    ("5.1", 0.6, "the harmonic mean"),
+    ("5.1", 1, "one in five was right"),
+    ("5.1", 0.5, "into the formula"),
+    ("5.1", "a third", "a number"),
+    ("5.2", f1_without_edges, "ZeroDivisionError"),
+    ("5.2", mean_of_both, "everybody was called"),
+    ("5.2", lambda hits, alarms, missed: hits / max(hits + alarms, 1), "everybody was called"),
+    ("5.2", lambda hits, alarms, missed: f"{f1_step_by_step(hits, alarms, missed):.2f}", "return the F1"),
+    ("5.3", lambda rows: train_test_split(rows, test_size=0.2, random_state=0), "not the row"),
+    ("5.3", split_by_shuffled_names, "must not depend on the other rows"),
+    ("5.3", split_in_order, "must not depend on the other rows"),
+    ("5.3", lambda rows: split_by_crc(rows)[::-1], "one in five"),
+    ("5.3", lambda rows: split_by_crc(rows)[1], "two tables"),
+    ("5.3", lambda rows: [side.head(300) for side in split_by_crc(rows)], "no row may be lost"),
     ("5.4", ("a", ["b", "c", "d"]), "when b comes, a serves"),
     ("5.4", ("b", ["c", "d"]), "when c comes, b serves"),
     ("5.4", ("d", []), "every question has to be passed"),
