@@ -12,7 +12,8 @@ from typing import Any
 from .compare_models import compare_with_champion
 from .contract import Contract, read_contract
 from .convert_model import check_conversion, convert_to_onnx
-from .evaluate import TOO_GOOD, Split, choose_threshold, find_warnings, score, score_baselines, split_prepared
+from .evaluate import Split, choose_threshold, score, score_baselines, split_prepared
+from .find_leaks import TOO_GOOD, find_warnings
 from .fit_forest import ForestParams, describe_run, dump_pipeline, estimate_time, fit_forest
 from .model_cards import make_probe
 from .prepare_data import read_processed
