@@ -1,6 +1,7 @@
 """Answers to the exercises of steps 8 and 10: right ones in ways of their own, wrong ones with what they are told."""
 
 import math
+import re
 from collections import Counter
 
 import numpy as np
@@ -104,6 +105,75 @@ def alarm_that_takes_no_label_for_no(predictions, labels, today, gate_f1, least)
     return [month for month, score in scores.items() if score < gate_f1]
 
 
+STATES = {"src/train.py": "MM", "src/api.py": " D", "notes.md": "??", "src/rollback.py": ""}
+
+
+def lost_by_recursion(parents, labels, branch, target):
+    def behind(commit):
+        return {commit}.union(*map(behind, parents[commit]))
+
+    kept = set().union(*(behind(commit) for name, commit in labels.items() if name != branch), behind(target))
+    return sorted(behind(labels[branch]) - kept)
+
+
+def lost_by_growing(parents, labels, branch, target):
+    def grow(commits):
+        more = commits | {parent for commit in commits for parent in parents[commit]}
+        return commits if more == commits else grow(more)
+
+    return grow(set(labels.values())) - grow(set((labels | {branch: target}).values()))
+
+
+def lost_on_the_first_line(parents, labels, branch, target):
+    def line(commit):
+        return [commit, *(line(parents[commit][0]) if parents[commit] else [])]
+
+    others = [line(labels[name]) for name in labels if name != branch]
+    return set(line(labels[branch])).difference(line(target), *others)
+
+
+def lost_without_other_labels(parents, labels, branch, target):
+    return lost_by_growing(parents, {branch: labels[branch]}, branch, target)
+
+
+def settle_by_lines(text, gate_f1):
+    settled, conflict = [], None
+    for line in text.splitlines(keepends=True):
+        if line.startswith("<<<<<<< "):
+            conflict = []
+        if conflict is None:
+            settled.append(line)
+            continue
+        conflict.append(line)
+        if line.startswith(">>>>>>> "):
+            ours = any(line.startswith("gate_f1 =") for line in conflict)
+            settled += [f"gate_f1 = {gate_f1:.2f}\n"] if ours else conflict
+            conflict = None
+    return "".join(settled)
+
+
+def settle_by_splitting(text, gate_f1):
+    parts = re.split(r"(?m)(^<{7} (?:.*\n)*?>{7} .*\n)", text)
+    return "".join(f"gate_f1 = {gate_f1}\n" if p.startswith("<" * 7) and "gate_f1" in p else p for p in parts)
+
+
+def settle_greedily(text, gate_f1):
+    return re.sub(r"^<<<<<<< .*^>>>>>>> [^\n]*\n", f"gate_f1 = {gate_f1}\n", text, flags=re.M | re.S)
+
+
+def settle_all(text, gate_f1):
+    return re.sub(r"^<<<<<<< .*?^>>>>>>> [^\n]*\n", f"gate_f1 = {gate_f1}\n", text, flags=re.M | re.S)
+
+
+def settle_by_dropping_markers(text, gate_f1):
+    lines = [line for line in text.splitlines(keepends=True) if line[:7] not in ("<" * 7, "=" * 7, ">" * 7)]
+    return "".join(lines)
+
+
+def settle_with_ours(text, gate_f1):
+    return re.sub(r"(?ms)^<<<<<<< [^\n]*\n(gate_f1[^\n]*\n).*?^>>>>>>> [^\n]*\n", r"\1", text)
+
+
 RIGHT = [
     ("8.1", VERDICTS),
     ("8.1", {**VERDICTS, "nobody": "not enough data"}),
@@ -113,6 +183,12 @@ RIGHT = [
     ("8.3", mend_by_place),
     ("8.4", alarm_by_loop),
     ("8.4", alarm_by_groups),
+    ("10.1", STATES),
+    ("10.1", {**STATES, "more": "A "}),
+    ("10.2", lost_by_recursion),
+    ("10.2", lost_by_growing),
+    ("10.3", settle_by_lines),
+    ("10.3", settle_by_splitting),
 ]
 WRONG = [
     ("8.1", {**VERDICTS, FEW: "drift"}, "too few for any verdict"),
@@ -131,4 +207,16 @@ WRONG = [
     ("8.4", alarm_on_few, "of month 3 there are too few"),
     ("8.4", alarm_at_a_gate_of_its_own, "compare with the gate that was given"),
     ("8.4", alarm_that_takes_no_label_for_no, "have not arrived"),
+    ("10.1", {**STATES, "src/train.py": "M "}, "once more after it"),
+    ("10.1", {**STATES, "src/api.py": "D "}, "a space and a letter"),
+    ("10.1", {**STATES, "src/rollback.py": " M"}, "edited and restored"),
+    ("10.1", ["MM", " D"], "fill in the dictionary"),
+    ("10.2", lost_on_the_first_line, "a merge has two parents"),
+    ("10.2", lost_without_other_labels, "tuning still leads to b"),
+    ("10.2", lambda parents, labels, branch, target: {labels[branch]} - {target}, "has no name any more"),
+    ("10.2", lambda parents, labels, branch, target: len(parents), "return the commits themselves"),
+    ("10.3", settle_all, "nobody has decided about seed"),
+    ("10.3", settle_greedily, "nobody has decided about seed"),
+    ("10.3", settle_by_dropping_markers, "one line stays"),
+    ("10.3", settle_with_ours, "put in the value that was asked for"),
 ]
