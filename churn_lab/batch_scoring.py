@@ -19,9 +19,9 @@ import numpy as np
 import pandas as pd
 from pydantic import ValidationError
 
-from .batch_table import BadRow, Table, load_table, open_workshop, publish
+from .batch_table import BadRow, Table, load_table, open_workshop
 from .contract import Feature, make_field_check
-from .files import LabError, name_os_errors
+from .files import LabError, name_os_errors, write_together
 from .log_window import sql_name, sql_text
 from .notation import adapt_features
 from .registry_history import current_model
@@ -217,8 +217,7 @@ def score_file(
             raise LabError(f"to score {source.name}", str(error).splitlines()[0], "free some disk space, or score it in parts") from error
         finally:
             table.db.close()
-        for path, target in new.items():
-            publish(path, target)
+        write_together({target: path for path, target in new.items()})
         if not scored.rejected:
             _forget_rejected(rejected)
     return scored

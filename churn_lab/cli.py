@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from churn_lab.cli_course import check, doctor, init, run
+from churn_lab.cli_course import check, doctor, init, progress, reset, run
 from churn_lab.cli_data import evaluate, generate, prepare, train
 from churn_lab.cli_drift import drift
 from churn_lab.cli_git import git_check, git_graph, git_reset, git_start
@@ -47,6 +47,8 @@ for command in (
     drift,
     rollback,
     check,
+    progress,
+    reset,
     run,
 ):
     app.command()(command)

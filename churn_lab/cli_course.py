@@ -1,4 +1,4 @@
-"""Commands for the course as a whole: init, doctor, check, run."""
+"""Commands for the course as a whole: init, doctor, check, progress, reset, run."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -15,13 +15,14 @@ from churn_lab.workspace import Workspace, create_workspace, find_workspace, loc
 
 def init(
     folder: Annotated[Path | None, typer.Argument(help="Where to make it.", show_default="my-lab")] = None,
+    build: Annotated[bool, typer.Option("--build", help="Stubs in src/, to write the scripts yourself.")] = False,
 ) -> None:
     """Make the project of the lab, or add what is missing from it."""
     try:
         lab = locate_workspace(folder)
     except LabError:  # neither in a project nor in the course: make one here
         lab = Workspace("my-lab")
-    added = create_workspace(lab.root)
+    added = create_workspace(lab.root, build)
     print(f"{lab.root}: " + (f"added {', '.join(added)}" if added else "nothing was missing"))
 
 
@@ -53,6 +54,7 @@ def check(
 ) -> None:
     """Ask what your project can do, step by step; exit code 0 if all that was asked for holds."""
     from churn_lab.lab_checks import STEPS, check_lab
+    from churn_lab.progress import note_progress
 
     lab = find_workspace(workspace)
     with working("checking") as say:
@@ -60,6 +62,9 @@ def check(
             lab, STEPS if step is None else (str(step),), lambda number: say(f"checking step {number}")
         )
     points = sum(finding.ok for finding in findings)
+    for number in dict.fromkeys(finding.step for finding in findings):
+        held = [finding.ok for finding in findings if finding.step == number]
+        note_progress(lab, step=number, points=sum(held), of=len(held))
     if as_json:
         found = [vars(finding) for finding in findings]
         show_json({"ok": points == len(findings), "points": points, "of": len(findings), "findings": found})
@@ -71,6 +76,39 @@ def check(
             )
         print(f"{lab.root}: {points} of {len(findings)}")
     raise typer.Exit(0 if points == len(findings) else 1)
+
+
+def progress(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
+    """How far you are: steps that were checked, Git steps as they are now, exercises that are right."""
+    from churn_lab.progress import read_progress
+
+    rows = read_progress(find_workspace(workspace))
+    if as_json:
+        return show_json(rows)
+    show(
+        [
+            {
+                "lab": row["lab"],
+                "step": row["step"],
+                "title": row["title"],
+                "holds": "" if row["points"] is None else f"{row['points']} of {row['of']}",
+                "exercises": f"{row['right']} of {row['exercises']}" if row["exercises"] else "",
+            }
+            for row in rows
+        ]
+    )
+    print("Next: churn-lab check, for the steps of Lab 1 as they are now; churn-lab git check, for Lab 2")
+
+
+def reset(
+    step: Annotated[int, typer.Argument(min=1, max=9, help="One step of Lab 1.")],
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Take one step of Lab 1 back; its files are kept under backups/."""
+    from churn_lab.reset_step import reset_step
+
+    kept, moved = reset_step(find_workspace(workspace), str(step))
+    print(f"{', '.join(moved)}: kept in {kept}" if moved else "nothing to take back")
 
 
 def run(

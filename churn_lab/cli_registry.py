@@ -36,13 +36,17 @@ def registry_list(
     as_json: JsonOption = False,
 ) -> None:
     """The versions, oldest first."""
+    from churn_lab.model_cards import list_without_card
     from churn_lab.registry import list_versions
 
-    rows = list_versions(find_workspace(workspace))
+    lab = find_workspace(workspace)
+    rows = list_versions(lab)
     if as_json:
         return show_json(rows)
+    if by_hand := list_without_card(lab, [row["model_file"] for row in rows]):
+        print(f"{len(by_hand)} versions without a card, which your own scripts have made: {', '.join(by_hand)}")
     if not rows:
-        return print("no versions yet. Next: churn-lab train")
+        return print("no versions of churn-lab's yet. Next: churn-lab train")
     if len(rows) > last:
         print(f"{len(rows) - last} older versions: --last {len(rows)}")
         rows = rows[-last:]

@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -95,10 +95,8 @@ def _keep_old(path: Path) -> Path | None:
 
 
 def _put_back(path: Path, old: Path | None) -> None:
-    if old is None:
-        path.unlink(missing_ok=True)
-    else:
-        _replace(old, path)
+    with suppress(OSError):
+        path.unlink(missing_ok=True) if old is None else _replace(old, path)
 
 # %% ../nbs/inside/files.ipynb #cbb34150
 def write_together(
@@ -122,7 +120,7 @@ def write_together(
     except BaseException:
         for path in swapped:
             if path in old:
-                _put_back(path, old[path])
+                _put_back(path, old.pop(path))  # what cannot be put back stays beside it
         raise
     finally:
         for leftover in [*new.values(), *old.values()]:

@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['MODEL_FILE', 'Sha256', 'model_path', 'read_checked', 'Probe', 'Card', 'check_card', 'derive_lists', 'cards_in_lists',
-           'read_card', 'find_entry', 'list_model_files', 'read_cards', 'read_metadata', 'write_missing_cards']
+           'list_without_card', 'read_card', 'find_entry', 'list_model_files', 'read_cards', 'read_metadata',
+           'write_missing_cards']
 
 # %% ../nbs/inside/model_cards.ipynb #ca2d0003
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any
@@ -100,7 +101,12 @@ def check_card(
 
 # %% ../nbs/inside/model_cards.ipynb #ca2d0011
 def derive_lists(lab: Workspace, cards: list[dict[str, Any]]) -> dict[Path, str]:  # file -> content
-    "What both lists say if these are the cards, oldest first: one line a version."
+    "What both lists say if these are the cards, oldest first: one line a version. Versions without a card keep theirs."
+    known = {card["model_file"]: card for card in cards}
+    others = list_without_card(lab, known)
+    said = _read_or(lab.train_stats, {}) if others else {}
+    known |= {name: {**entry, "reference": said.get(name, {})} for name, entry in others.items()}
+    cards = [known[name] for name in _sort_names(known)]
     entries = [json.dumps({key: value for key, value in card.items() if key != "reference"}) for card in cards]
     references = [f"{json.dumps(card['model_file'])}: {json.dumps(card['reference'])}" for card in cards]
     stats, metadata = ",\n".join(references), ",\n".join(entries)
@@ -132,6 +138,16 @@ def cards_in_lists(
             continue
     return cards
 
+
+def list_without_card(
+    lab: Workspace,
+    known: Collection[str],  # the model files that have a card
+) -> dict[str, dict[str, Any]]:  # model file -> its entry
+    "What `metadata.json` says of other versions whose model file is there: a project's own scripts have written it."
+    entries = {str(entry.get("model_file")): entry for entry in _read_or(lab.metadata, []) if isinstance(entry, dict)}
+    names = [name for name in entries if name not in known and MODEL_FILE.fullmatch(name)]
+    return {name: entries[name] for name in names if (lab.models / name).is_file()}
+
 # %% ../nbs/inside/model_cards.ipynb #ca2d0014
 def read_card(lab: Workspace, model_file: str) -> dict[str, Any]:
     "What is known about one version: figures, hashes, contract, probe, reference."
@@ -142,7 +158,11 @@ def read_card(lab: Workspace, model_file: str) -> dict[str, Any]:
         return check_card(read_json(path, "churn-lab registry repair"), model_file)
     if card := cards_in_lists(lab).get(model_file):
         return card
-    raise LabError(f"a registered model with a card models/{path.name}", "none", "churn-lab registry list")
+    found, next_step = "none", "churn-lab registry list"
+    if model_file in list_without_card(lab, ()):
+        found = "only a line in registry/metadata.json, and no .onnx and no reference that churn-lab made"
+        next_step = "churn-lab train, which makes all three"
+    raise LabError(f"a registered model with a card models/{path.name}", found, next_step)
 
 
 def find_entry(lab: Workspace, model_file: str) -> dict[str, Any]:
@@ -150,21 +170,22 @@ def find_entry(lab: Workspace, model_file: str) -> dict[str, Any]:
     return {key: value for key, value in read_card(lab, model_file).items() if key != "reference"}
 
 # %% ../nbs/inside/model_cards.ipynb #ca2d0016
-def _version(model_file: str) -> int:
-    return int(MODEL_FILE.fullmatch(model_file)[1])
+def _sort_names(names: Iterable[str]) -> list[str]:
+    "The names of model files by version; what is no such name is left out."
+    found = [match for match in map(MODEL_FILE.fullmatch, names) if match]
+    return [match[0] for match in sorted(found, key=lambda match: (int(match[1]), match[0]))]
 
 
 def list_model_files(lab: Workspace) -> list[str]:
     "The versions that have a card, oldest first, whatever the cards say."
-    names = (path.stem + ".joblib" for path in lab.models.glob("churn_model_v*.json"))
-    return sorted((name for name in names if MODEL_FILE.fullmatch(name)), key=lambda name: (_version(name), name))
+    return _sort_names(path.stem + ".joblib" for path in lab.models.glob("churn_model_v*.json"))
 
 
 def read_cards(lab: Workspace) -> list[dict[str, Any]]:
     "All cards, oldest first; empty before the first training."
     cards = {name: read_card(lab, name) for name in list_model_files(lab)}
     cards |= cards_in_lists(lab, known=cards)
-    return [cards[name] for name in sorted(cards, key=lambda name: (_version(name), name))]
+    return [cards[name] for name in _sort_names(cards)]
 
 
 def read_metadata(lab: Workspace) -> list[dict[str, Any]]:

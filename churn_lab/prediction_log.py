@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LARGEST_BLOCK', 'format_line', 'LogError', 'write_whole', 'find_logs', 'parse_duration', 'parse_since', 'format_time',
-           'PredictionLog', 'read_backwards', 'simulate_predictions']
+           'PredictionLog', 'read_backwards']
 
 # %% ../nbs/inside/prediction_log.ipynb #a0a1eb7a
 import gzip
@@ -17,18 +17,12 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 from pydantic_core import to_json
 
 from .files import LabError
-from .predictor import Predictor, make_response
-from .registry_history import current_model
-from .serving_model import open_model
 from .workspace import Workspace
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 # %% ../nbs/inside/prediction_log.ipynb #7b49622c
 def format_line(
@@ -199,27 +193,3 @@ def read_backwards(path: Path) -> Iterator[bytes]:
             size = min(size, LARGEST_BLOCK)
             yield block[cut:] if block.endswith(b"\n") else block[cut:] + b"\n"
             end = start + cut
-
-# %% ../nbs/inside/prediction_log.ipynb #97c7648d
-def simulate_predictions(
-    lab: Workspace,
-    customers: "pd.DataFrame",  # columns as in the model's contract; None or NaN: missing
-    start: float = 1767225600.0,  # seconds since 1970 of the first line: 2026-01-01
-    seconds: float = 1.0,  # between two lines
-) -> Path:  # the log of the last line
-    "Answer each customer with the model in service and log it as the service does."
-    model = open_model(lab, current_model(lab))
-    predictor = Predictor(model)
-    known = customers[model.contract.names].astype(object)
-    known = known.where(known.notna() & (known != ""), None)
-    days: dict[str, list[bytes]] = {}
-    for number, (features, probability) in enumerate(zip(known.to_dict("records"), model.predict_proba(known).tolist())):
-        answer = make_response(predictor, features, f"simulated-{number}", probability)
-        ts = start + number * seconds
-        days.setdefault(_day_name(ts), []).append(format_line(answer | {"latency_ms": 0.0}, features, ts))
-    log = PredictionLog(lab)
-    for day, lines in days.items():
-        log.append(b"".join(lines), datetime.fromisoformat(f"{day}T00:00:00+00:00").timestamp())
-    path = log.path
-    log.close()
-    return path

@@ -28,9 +28,17 @@ from .serving_model import open_model
 from .workspace import Workspace
 
 # %% ../nbs/inside/registry_repair.ipynb #2e9a0006
-def check_version(lab: Workspace, model_file: str) -> str:  # empty: it is sound
+def _read_noted(lab: Workspace) -> dict[str, dict[str, Any]]:
+    return {event["to"]: event for event in read_history(lab) if event["action"] in ("register", "refuse")}
+
+
+def check_version(
+    lab: Workspace,
+    model_file: str,
+    noted: dict[str, dict[str, Any]] | None = None,  # the history's line about each registration, if it was read already
+) -> str:  # empty: it is sound
     "What is wrong with a version's card and files."
-    noted = {event["to"]: event for event in read_history(lab) if event["action"] in ("register", "refuse")}
+    noted = _read_noted(lab) if noted is None else noted
     try:
         card = read_card(lab, model_file)
         read_checked(model_path(lab, model_file), card["joblib_sha256"])
@@ -57,7 +65,8 @@ def _list_pruned(lab: Workspace) -> set[str]:
 def check_versions(lab: Workspace) -> list[str]:
     "What is wrong with the versions that have files, one line each; hashes and probes every model."
     names = {*list_model_files(lab), *cards_in_lists(lab)} - _list_pruned(lab)
-    return [problem for name in sorted(names) if (problem := check_version(lab, name))]
+    noted = _read_noted(lab)
+    return [problem for name in sorted(names) if (problem := check_version(lab, name, noted))]
 
 # %% ../nbs/inside/registry_repair.ipynb #2e9a0010
 def _mend_cards(lab: Workspace) -> list[str]:

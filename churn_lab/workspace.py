@@ -11,6 +11,7 @@ from pathlib import Path
 
 from .files import LabError, name_os_errors, write_atomic
 from .project_scripts import project_files
+from .script_stubs import STUBS
 
 # %% ../nbs/01_project_structure.ipynb #53a0681a
 class Workspace:
@@ -32,6 +33,7 @@ class Workspace:
 # %% ../nbs/01_project_structure.ipynb #f6a793b1
 def create_workspace(
     root: str | os.PathLike,  # the project's folder; made if it is not there
+    build: bool = False,  # put stubs into `src/`, for whoever writes the scripts
 ) -> list[str]:  # what was added, as relative paths
     "Make the lab's folders, scripts and `.gitignore`; touch nothing that exists."
     lab, added = Workspace(root), []
@@ -40,7 +42,7 @@ def create_workspace(
             if not folder.is_dir():
                 folder.mkdir(parents=True, exist_ok=True)  # another process may be quicker
                 added.append(folder.name + "/")
-    for name, content in project_files().items():
+    for name, content in (project_files() | (STUBS if build else {})).items():
         if not (lab.root / name).exists():
             write_atomic(lab.root / name, content)
             added.append(name)

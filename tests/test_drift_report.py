@@ -15,9 +15,9 @@ from drift_samples import SHIFTED
 from churn_lab.drift_report import draw_number, post_result, render_report, watch_drift
 from churn_lab.generate_data import draw_customers
 from churn_lab.monitor_drift import check_drift
-from churn_lab.prediction_log import simulate_predictions
 from churn_lab.registry import promote
 from churn_lab.registry_history import current_model
+from churn_lab.traffic import simulate_predictions
 
 
 def next_news(looks, then):

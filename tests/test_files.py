@@ -11,6 +11,7 @@ import time
 import pytest
 from conftest import snapshot
 
+from churn_lab import files
 from churn_lab.files import LabError, json_text, write_atomic, write_together
 
 
@@ -92,3 +93,21 @@ def test_json_for_people_keeps_on_one_line_what_fits_there():
         line.endswith("198, 199],") for line in lines
     )
     assert sum("w" * 130 in line for line in lines) == 2
+
+
+def test_what_cannot_be_put_back_is_kept_beside(tmp_path, monkeypatch):
+    first, second = tmp_path / "first.txt", tmp_path / "second.txt"
+    first.write_text("old")
+    swap, fail = files._replace, {"at": 2}
+
+    def replace(source, target):
+        fail["at"] -= 1
+        if fail["at"] <= 0:
+            raise OSError("the disk is gone")
+        swap(source, target)
+
+    monkeypatch.setattr(files, "_replace", replace)
+    with pytest.raises(LabError, match="the disk is gone"):
+        write_together({first: "new", second: "new"})
+    (kept,) = tmp_path.glob(".first.txt.*.old")
+    assert kept.read_text() == "old" and not second.exists() and not list(tmp_path.glob(".*.tmp"))

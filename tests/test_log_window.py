@@ -15,9 +15,10 @@ from churn_lab.files import LabError
 from churn_lab.generate_data import draw_customers
 from churn_lab.log_window import open_log, read_last, read_window, sum_up
 from churn_lab.model_cards import read_card
-from churn_lab.prediction_log import find_logs, simulate_predictions
+from churn_lab.prediction_log import find_logs
 from churn_lab.registry_history import current_model
 from churn_lab.serving_model import open_model
+from churn_lab.traffic import simulate_predictions
 
 GOOD = b'{"model_version":"m","prediction":1,"probability":0.5,"ts":1,"features":{"a":1,"c":"x"}}'
 FEATURES = [Feature(name="a", kind="number"), Feature(name="c", kind="category", categories=["x"])]

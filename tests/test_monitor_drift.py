@@ -13,10 +13,11 @@ from churn_lab.cli import main
 from churn_lab.files import LabError, write_json
 from churn_lab.generate_data import draw_customers, generate
 from churn_lab.monitor_drift import check_drift, list_findings, read_predictions
-from churn_lab.prediction_log import find_logs, parse_since, simulate_predictions
+from churn_lab.prediction_log import find_logs, parse_since
 from churn_lab.prepare_data import prepare
 from churn_lab.registry import promote
 from churn_lab.registry_history import current_model
+from churn_lab.traffic import simulate_predictions
 from churn_lab.train import ForestParams, train
 from churn_lab.workspace import Workspace, create_workspace
 

@@ -18,9 +18,9 @@ from churn_lab.prediction_log import (
     format_line,
     parse_duration,
     parse_since,
-    simulate_predictions,
     write_whole,
 )
+from churn_lab.traffic import simulate_predictions
 from churn_lab.workspace import Workspace
 
 NOON = 1767268800.0  # 2026-01-01T12:00 UTC

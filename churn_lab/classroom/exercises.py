@@ -15,13 +15,13 @@ import json
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import churn_lab
 from ..files import LabError
-from ..workspace import is_workspace, locate_workspace
+from ..progress import note_progress
+from ..workspace import locate_workspace
 
 # %% ../../nbs/inside/classroom/exercises.ipynb #e7e00005
 class Wrong(LabError):
@@ -116,14 +116,9 @@ _IDLE = {"RESUME", "NOP", "POP_TOP", "LOAD_CONST", "RETURN_CONST", "RETURN_VALUE
 # %% ../../nbs/inside/classroom/exercises.ipynb #e7e00016
 def _note(number: str, state: str) -> None:
     "Add a line to `runs/progress.jsonl` in the project, which Git does not see; nothing, if there is no project."
-    line = {"ts": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", "exercise": number, "state": state}
     try:
-        lab = locate_workspace()
-        if is_workspace(lab.root):
-            lab.runs.mkdir(exist_ok=True)
-            with (lab.runs / "progress.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
-    except (LabError, OSError):
+        note_progress(locate_workspace(), exercise=number, state=state)
+    except LabError:
         return
 
 # %% ../../nbs/inside/classroom/exercises.ipynb #e7e00018

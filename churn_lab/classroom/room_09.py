@@ -8,17 +8,12 @@ __all__ = ['check_9_1', 'check_9_2', 'check_9_3']
 # %% ../../nbs/inside/classroom/room_09.ipynb #70090003
 import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from .exercises import Wrong, call, demand, exercise
+from .room_06 import two_versions
 from ..files import LabError
-from ..generate_data import generate
-from ..prepare_data import prepare
-from ..registry import promote
 from ..registry_history import current_model, read_history
-from ..train import ForestParams, train
-from ..workspace import Workspace, create_workspace
 
 # %% ../../nbs/inside/classroom/room_09.ipynb #70090005
 @exercise(
@@ -58,17 +53,6 @@ def check_9_2(way_back: Callable) -> None:
         demand(found == expected, f"{expected} after {life or 'nothing'}", found, why)
 
 # %% ../../nbs/inside/classroom/room_09.ipynb #70090009
-def _two_versions(folder: str) -> tuple[Workspace, list[str]]:
-    lab = Workspace(Path(folder) / "lab")
-    create_workspace(lab.root)
-    generate(lab, rows=300)
-    prepare(lab)
-    names = [train(lab, 0.0, seed, 1.0, ForestParams(n_estimators=5))["model_file"] for seed in (1, 2)]
-    for name in names:
-        promote(lab, name, force=True)
-    return lab, names
-
-
 @exercise(
     "9.3",
     "find_rollback_target says where a rollback would lead, before anything happens.",
@@ -77,7 +61,7 @@ def _two_versions(folder: str) -> tuple[Workspace, list[str]]:
 )
 def check_9_3(rollback_after_asking: Callable) -> None:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        lab, (first, second) = _two_versions(folder)
+        lab, (first, second) = two_versions(folder)
         asked: list[str] = []
         for answer, expected in ((False, second), (True, first)):
             lines = len(read_history(lab))
