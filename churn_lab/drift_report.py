@@ -18,9 +18,10 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 from .drift_findings import DriftResult, cut, describe_finding, sort_answers
+from .drift_statistics import check_arguments
 from .files import LabError, write_atomic
 from .html_templates import render_template
-from .monitor_drift import check_arguments, check_drift
+from .monitor_drift import check_drift
 from .prediction_log import find_logs, parse_duration
 from .registry_history import current_model
 from .workspace import Workspace

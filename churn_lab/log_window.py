@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['LARGEST_NUMBER', 'MOST_NEW', 'sql_text', 'sql_name', 'sql_path', 'open_log', 'sql_double', 'sum_number', 'Names',
-           'value_columns', 'number_value', 'select_lines', 'LogWindow', 'sum_up', 'read_window', 'read_last']
+           'value_columns', 'number_value', 'select_lines', 'LogWindow', 'sum_up', 'read_window', 'read_last',
+           'check_found']
 
 # %% ../nbs/inside/log_window.ipynb #9416f3c1
 import math
@@ -22,7 +23,7 @@ import duckdb
 
 from .contract import Contract, Feature, clean_value
 from .files import LabError
-from .prediction_log import find_logs, read_backwards
+from .prediction_log import find_logs, format_time, read_backwards
 from .workspace import Workspace
 
 if TYPE_CHECKING:
@@ -169,6 +170,19 @@ class LogWindow:
     last: float | None = None
     files: tuple[str, ...] = ()  # names of the logs that were read, oldest first
 
+    def describe(self) -> dict[str, Any]:
+        "What was read and what was passed over, for a report."
+        counts = {"damaged": self.damaged, "other_models": self.other_models}
+        return {"files": list(self.files), **counts, "first": format_time(self.first), "last": format_time(self.last)}
+
+    def count_unseen(self, card: dict[str, Any]) -> dict[str, int]:
+        "For each feature the predictions with a category that was not in the prepared data; only features that have any."
+        rules = Contract.model_validate(card["contract"])
+        known = {f.name: {*f.categories, *(f.allowed or [])} for f in rules.features if f.kind == "category"}
+        found = {name: self.sample["features"][name]["counts"].items() for name in known}
+        unseen = {name: sum(n for text, n in pairs if text not in known[name]) for name, pairs in found.items()}
+        return {name: count for name, count in unseen.items() if count}
+
 
 def sum_up(
     db: duckdb.DuckDBPyConnection,  # of `open_log`
@@ -211,8 +225,7 @@ def _describe(answers: Iterator, contract: Contract, names: dict[str, Names], re
         else:
             found = _describe_number(answers, rows, seen)
         features[feature.name] = {"kind": feature.kind, **found}
-    sample = {"rows": rows, "features": features, "prediction": prediction}
-    return LogWindow(sample, damaged, others, ours, first, last)
+    return LogWindow({"rows": rows, "features": features, "prediction": prediction}, damaged, others, ours, first, last)
 
 # %% ../nbs/inside/log_window.ipynb #da221a04
 @contextmanager
@@ -275,6 +288,16 @@ def read_last(
     features = Contract.model_validate(card["contract"]).features
     model_file = None if any_model else card["model_file"]
     columns = ", ".join(f"{column} AS {sql_name(f.name)}" for f, column in zip(features, value_columns(features)))
+    query = f"SELECT model_version, probability, ts, {columns} FROM ({select_lines(model_file, last_n)}) WHERE ours ORDER BY place"
     with _open_end(find_logs(lab), features, model_file, last_n) as (db, _):
-        lines = select_lines(model_file, last_n)
-        return db.sql(f"SELECT model_version, probability, ts, {columns} FROM ({lines}) WHERE ours ORDER BY place").df()
+        return db.sql(query).df()
+
+# %% ../nbs/inside/log_window.ipynb #0aa7b907
+def check_found(lab: Workspace, window: LogWindow) -> None:
+    "`LabError` if a project's log has no predictions."
+    if window.ours or window.other_models or len(find_logs(lab)) > len(window.files):
+        return
+    found, next_step = "none", "churn-lab serve, and ask it for predictions"
+    if window.damaged:
+        found, next_step = f"{window.damaged} lines, none of them readable", "find out what writes to logs/, move it away"
+    raise LabError("predictions in logs/", found, next_step)
