@@ -218,13 +218,9 @@ def _describe(answers: Iterator, contract: Contract, names: dict[str, Names], re
     first, last = next(answers), next(answers)
     prediction = _describe_number(answers, rows, reference["prediction"]) | {"positive_share": positive / max(rows, 1)}
     features = {}
-    for feature in contract.features:
-        seen = reference["features"][feature.name]
-        if feature.kind == "category":
-            found = _describe_category(answers, rows, names[feature.name], seen)
-        else:
-            found = _describe_number(answers, rows, seen)
-        features[feature.name] = {"kind": feature.kind, **found}
+    for name, seen in ((feature.name, reference["features"][feature.name]) for feature in contract.features):
+        found = _describe_category(answers, rows, names[name], seen) if name in names else _describe_number(answers, rows, seen)
+        features[name] = {"kind": seen["kind"], **found}
     return LogWindow({"rows": rows, "features": features, "prediction": prediction}, damaged, others, ours, first, last)
 
 # %% ../nbs/inside/log_window.ipynb #da221a04
