@@ -375,6 +375,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                 'churn_lab/dashboard.py'),
                                      'churn_lab.dashboard.Dashboard.look': ( 'inside/dashboard.html#dashboard.look',
                                                                              'churn_lab/dashboard.py'),
+                                     'churn_lab.dashboard.Dashboard.pause': ( 'inside/dashboard.html#dashboard.pause',
+                                                                              'churn_lab/dashboard.py'),
                                      'churn_lab.dashboard.Dashboard.render': ( 'inside/dashboard.html#dashboard.render',
                                                                                'churn_lab/dashboard.py'),
                                      'churn_lab.dashboard.create_dashboard': ( 'inside/dashboard.html#create_dashboard',

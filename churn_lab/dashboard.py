@@ -22,7 +22,6 @@ from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Stream
 from starlette.routing import Route
 
 import churn_lab
-from .compare_versions import compare_versions
 from .dashboard_data import Watched, describe_project, look_again
 from .fast_routes import Guard, Refusal
 from .files import LabError
@@ -54,9 +53,15 @@ class Dashboard:
         self.watched, self.looked, self.lock = Watched(lab, service_url), 0.0, asyncio.Lock()
         self.compared: dict[tuple, dict[str, Any]] = {}
 
+    @property
+    def pause(self) -> float:  # seconds
+        "How long to wait between two looks: hardly, while the past is still being read."
+        log = self.watched.log
+        return self.every if log is None or log.complete else 0.05
+
     async def look(self) -> None:
         async with self.lock:
-            if time.monotonic() - self.looked >= self.every:
+            if time.monotonic() - self.looked >= self.pause:
                 await asyncio.to_thread(look_again, self.watched)
                 self.looked = time.monotonic()
 
@@ -74,6 +79,8 @@ class Dashboard:
     def _compare(self, view: dict[str, str]) -> dict[str, Any] | None:
         if not (view["first"] and view["second"]):
             return None
+        from churn_lab.compare_versions import compare_versions  # here: scikit-learn takes longer to start than all the rest
+
         try:
             names = [resolve_version(self.lab, view[side]) for side in ("first", "second")]
             stamp = self.lab.processed.stat().st_mtime_ns if self.lab.processed.exists() else 0
@@ -94,7 +101,7 @@ async def stream_parts(dashboard: Dashboard, view: dict[str, str], known: dict[s
                 known[part] = digest
                 yield json.dumps({"part": part, "html": html, "hash": digest}) + "\n"
         yield "\n"  # shows whether somebody is still there
-        await asyncio.sleep(dashboard.every)
+        await asyncio.sleep(dashboard.pause)
 
 # %% ../nbs/inside/dashboard.ipynb #da5b1012
 _TEMPLATES = Path(churn_lab.__file__).parent / "templates"

@@ -93,7 +93,7 @@ def test_a_class_watches_customers_change_a_rollback_and_the_end_of_the_service(
         page.wait_for_selector("#now :text('Customers have changed')", timeout=8000)
         assert "tenure_months" in page.inner_text("#features article >> nth=0")
         rollback(lab, why="they were called who stay")
-        page.wait_for_selector("#time .signs .rollback", timeout=8000, state="attached")
+        page.wait_for_selector("#time .mark.rollback", timeout=8000, state="attached")
         page.wait_for_selector("#now :text('they were called who stay')")
         assert page.evaluate("document.activeElement.id") == "span-hour" and page.evaluate("window.scrollY") > 300
         serving.send_signal(signal.SIGKILL)
