@@ -26,6 +26,7 @@ from .files import LabError, write_atomic
 from .html_templates import render_template
 from .model_cards import find_entry, read_metadata
 from .monitor_drift import check_drift
+from .page import find_dashboard
 from .prepare_data import read_processed
 from .registry import list_versions, plot_versions
 from .registry_history import current_model, read_history, served_now
@@ -188,6 +189,7 @@ def write_report(
     "`report.html` about a run, complete in itself, and `run.json` for programs."
     longest = max((step["seconds"] or 0 for step in result["steps"]), default=0) or 1
     write_atomic(folder / "run.json", json.dumps(result, indent=2, ensure_ascii=False, default=str) + "\n")
-    page = render_template("report.html", **result, longest=longest, pictures=pictures)
+    dashboard = find_dashboard(Workspace(folder.parents[1]))
+    page = render_template("report.html", **result, longest=longest, pictures=pictures, dashboard=dashboard)
     write_atomic(folder / "report.html", page)
     return folder / "report.html"
