@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from churn_lab.cli_classroom import classroom_build, classroom_grade, classroom_update
 from churn_lab.cli_course import check, doctor, init, progress, reset, run
 from churn_lab.cli_data import evaluate, generate, prepare, train
 from churn_lab.cli_drift import drift
@@ -21,7 +22,7 @@ from churn_lab.cli_registry import (
     registry_show,
     rollback,
 )
-from churn_lab.cli_service import predict, serve, simulate
+from churn_lab.cli_service import dashboard, predict, serve, simulate
 from churn_lab.files import LabError
 
 app = typer.Typer(
@@ -32,6 +33,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 registry_app = typer.Typer(help="Which model is in service, and how it got there.", no_args_is_help=True)
+classroom_app = typer.Typer(help="A class: hand out the course, take it in.", no_args_is_help=True)
 git_app = typer.Typer(help="Lab 2: ten Git steps on your own project.", no_args_is_help=True)
 
 for command in (
@@ -43,6 +45,7 @@ for command in (
     evaluate,
     serve,
     simulate,
+    dashboard,
     predict,
     drift,
     rollback,
@@ -65,6 +68,11 @@ git_app.command("start")(git_start)
 git_app.command("check")(git_check)
 git_app.command("reset")(git_reset)
 git_app.command("graph")(git_graph)
+
+app.add_typer(classroom_app, name="classroom")
+classroom_app.command("build")(classroom_build)
+classroom_app.command("update")(classroom_update)
+classroom_app.command("grade")(classroom_grade)
 
 
 @app.callback(invoke_without_command=True)

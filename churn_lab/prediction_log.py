@@ -178,10 +178,14 @@ def _unreadable(path: Path, error: Exception) -> LabError:
     return LabError(f"to read logs/{path.name}", found, "check who may read it, or move it away")
 
 
-def read_backwards(path: Path) -> Iterator[bytes]:
+def read_backwards(
+    path: Path,
+    end: int | None = None,  # begin there, at the end of a line; default: at the end of the log
+    largest: int = LARGEST_BLOCK,  # bytes, if lines are not longer
+) -> Iterator[bytes]:
     "A log in blocks of whole lines, the last block first."
     with _open_unpacked(path) as log:
-        end, size = log.seek(0, 2), 1 << 16
+        end, size = log.seek(0, 2) if end is None else end, 1 << 16
         while end > 0:
             start = max(0, end - size)
             log.seek(start)
@@ -190,6 +194,6 @@ def read_backwards(path: Path) -> Iterator[bytes]:
             size *= 2
             if start and not 0 < cut < len(block):
                 continue  # not one whole line: look at a larger block
-            size = min(size, LARGEST_BLOCK)
+            size = min(size, largest)
             yield block[cut:] if block.endswith(b"\n") else block[cut:] + b"\n"
             end = start + cut

@@ -1,0 +1,352 @@
+"""Grading: a class in which everything is handed in that can be, judged as it should be, and nothing else touched."""
+
+import csv
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import classroom_ways as ways
+import psutil
+import pytest
+from conftest import SOAK, wait_until
+from test_exercises import RIGHT, WRONG, name
+
+from churn_lab.classroom import exercises, sandbox
+from churn_lab.classroom.exercises import is_open
+from churn_lab.classroom.grade_pages import file_name
+from churn_lab.classroom.grading import grade, read_result
+from churn_lab.classroom.remote_answer import Gone, Peer
+from churn_lab.classroom.student_edition import build_edition
+from churn_lab.files import LabError
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs the limits of a POSIX system")
+
+LIGHT = ["02_environment", "11_headless_runs"]  # pages that import little
+PLACES = ["2.2", "2.3", "11.2", "11.3"]  # their exercises that take a function
+
+
+def states(out, student) -> dict[str, str]:
+    return {row["number"]: row["state"] for row in read_result(out, student)["exercises"]}
+
+
+def own_processes() -> set[int]:
+    """Processes that a batch has started, as far as one can see them."""
+    found = set()
+    for process in psutil.process_iter():
+        try:
+            if "churn-lab-grade-" in " ".join([*process.cmdline(), *process.environ().values()]):
+                found.add(process.pid)
+        except psutil.Error:
+            continue
+    return found
+
+
+@pytest.fixture(scope="module")
+def edition(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("edition") / "course"
+    build_edition(folder, ways.ROOT)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def graded(edition, tmp_path_factory):
+    """A class, graded once: its submissions, its grades, and which hostile answer stands where."""
+    base = tmp_path_factory.mktemp("class")
+    submissions, out = base / "submissions", base / "grades"
+    right = ways.solutions()
+    ways.hand_in(submissions / "ada", edition, right, LIGHT)
+    ways.zip_folder(submissions / "ada", submissions / "ada.zip")
+    ways.hand_in(submissions / "ben", edition, {number: right[number] for number in ("2.1", "2.2")}, LIGHT)
+    ways.hand_in(submissions / "cy", edition, {number: ways.wrong(number) for number in right}, LIGHT)
+    (submissions / "dee").mkdir()
+    places = {
+        "friend": submissions / "ben" / "nbs" / f"{LIGHT[0]}.ipynb",
+        "grades": out / "grades.csv",
+        "solutions": ways.ROOT / "nbs" / "09_rollback.ipynb",
+    }
+    hostile = {}
+    for place, way in enumerate(ways.HOSTILE):
+        hostile.setdefault(f"mallory{place // len(PLACES)}", {})[PLACES[place % len(PLACES)]] = way
+    for student, by_number in hostile.items():
+        answers = {number: ways.make_hostile(way, number, **places) for number, way in by_number.items()}
+        ways.hand_in(submissions / student, edition, {**right, **answers}, LIGHT)
+    ways.spoil_files(ways.hand_in(submissions / "files", edition, right, LIGHT))
+    ways.hand_in(submissions / "slip", edition, right, LIGHT[:1])
+    ways.zip_folder(submissions / "slip", submissions / "slip.zip")
+    ways.add_slip_and_link(submissions / "slip.zip")
+    ways.add_bomb(submissions / "slip.zip", 400)
+    broken = ways.hand_in(submissions / "broken", edition, right, LIGHT) / "nbs" / f"{LIGHT[1]}.ipynb"
+    broken.write_bytes(broken.read_bytes()[:5000])
+    (submissions / "no.zip").write_bytes(b"PK\x03\x04 no zip")
+    outside = {path: path.stat().st_mtime_ns for path in base.parent.iterdir() if path.name[:5] != "class"}
+    outcome = grade(submissions, out, jobs=2)
+    assert {path: path.stat().st_mtime_ns for path in base.parent.iterdir() if path.name[:5] != "class"} == outside
+    return {"submissions": submissions, "out": out, "hostile": hostile, "outcome": outcome}
+
+
+def test_right_partly_right_wrong_and_empty_get_what_they_should(graded):
+    numbers = {number for stem, own in ways.numbers_by_notebook().items() if stem in LIGHT for number in own}
+    for student, expected in (("ada", "right"), ("cy", "wrong")):
+        found = states(graded["out"], student)
+        assert {found[number] for number in numbers} == {expected}
+        assert {state for number, state in found.items() if number not in numbers} == {"missing"}
+    ben = states(graded["out"], "ben")
+    assert [ben[number] for number in ("2.1", "2.2", "2.3", "11.1")] == ["right", "right", "open", "open"]
+    assert set(states(graded["out"], "dee").values()) == {"missing"}
+
+
+def test_no_hostile_answer_gets_a_point_and_none_costs_another_one(graded):
+    for student, by_number in graded["hostile"].items():
+        result = read_result(graded["out"], student)
+        for row in result["exercises"]:
+            if row["number"] in by_number:
+                assert row["points"] == 0 and row["state"] != "right", by_number[row["number"]]
+            elif row["number"].split(".")[0] in ("2", "11"):
+                assert row["state"] == "right", (student, row)
+
+
+SEEN = {
+    "kill the parent": "tried to end another process",
+    "fork bomb": "processes",
+    "replaces check": "replaced check",
+    "prints a pass": "printed what looks like a verdict",
+    "reads a friend": "another student's submission",
+    "writes the grades": "the grades",
+    "reads the solutions": "the instructor's course",
+    "a program that reads a friend": "another student's submission",
+    "the network": "tried to use the network",
+}
+TOLD = {
+    "endless loop": "they still run",
+    "endless sleep": "none so far",
+    "sys.exit": "SystemExit",
+    "os._exit": "ended itself with 0",
+    "a gigabyte of output": "OSError",
+    "a gigabyte of memory": "MemoryError",
+    "a full disk": "OSError",
+    "looks up the stack": "42",
+}
+
+
+def test_an_attempt_is_named_and_an_accident_is_explained(graded):
+    if graded["outcome"]["way"] == "":
+        pytest.skip("no walls on this system")
+    for student, by_number in graded["hostile"].items():
+        result = read_result(graded["out"], student)
+        rows = {row["number"]: row for row in result["exercises"]}
+        for number, way in by_number.items():
+            if way in SEEN:
+                seen = [text for text in result["attempts"] if text.startswith(number) or way == "replaces check"]
+                assert any(SEEN[way] in text for text in seen), (way, result["attempts"])
+            if way in TOLD:
+                assert TOLD[way] in rows[number]["found"], (way, rows[number])
+
+
+def test_files_that_are_no_notebooks_are_named_and_the_others_are_graded(graded):
+    files = read_result(graded["out"], "files")
+    assert {row["state"] for row in files["exercises"] if row["number"].startswith("11.")} == {"right"}
+    notes = "\n".join(files["notes"])
+    for text in (
+        "picture.ipynb is no notebook",
+        "deep.ipynb is no notebook",
+        "a notebook in R",
+        "pipe.ipynb is no file",
+    ):
+        assert text in notes
+    assert "history.ipynb has no exercise of this course" in notes
+    assert sum("a symbolic link out of the folder" in text for text in files["attempts"]) == 2
+    broken = states(graded["out"], "broken")
+    assert broken["2.1"] == "right" and broken["11.1"] == "missing"
+    assert "no zip that can be read" in read_result(graded["out"], "no")["notes"][0]
+
+
+def test_a_zip_neither_slips_out_nor_blows_up(graded):
+    slip = read_result(graded["out"], "slip")
+    assert states(graded["out"], "slip")["2.2"] == "right"
+    assert sum("leads out of the folder" in text for text in slip["attempts"]) == 3
+    assert any("more than 300 MB" in text for text in slip["attempts"])
+    assert any("a symbolic link in the zip" in text for text in slip["attempts"])
+    assert not [*graded["submissions"].parent.rglob("slipped.txt")]
+
+
+def test_nothing_stays_behind(graded):
+    assert own_processes() == set()
+    assert not [*(graded["out"] / "running").iterdir()]
+    names = {path.name for path in (graded["out"]).iterdir()}
+    assert names == {"students", "running", "course.json", "grades.csv", "cohort.html", ".lock"} & names | {
+        "grades.csv"
+    }
+
+
+def test_the_table_has_a_line_for_each_student_and_exercise(graded):
+    with (graded["out"] / "grades.csv").open(encoding="utf-8") as file:
+        rows = [*csv.DictReader(file)]
+    assert [*rows[0]] == ["student", "exercise", "points", "of", "seconds", "hints", "state"]
+    numbers = {row["exercise"] for row in rows}
+    students = {row["student"] for row in rows}
+    assert len(rows) == len(numbers) * len(students) and len(students) == graded["outcome"]["students"]
+    assert sum(float(row["points"]) for row in rows if row["student"] == "ada") == len(numbers_of(LIGHT))
+
+
+def numbers_of(stems) -> list[str]:
+    return [number for stem, numbers in ways.numbers_by_notebook().items() if stem in stems for number in numbers]
+
+
+# --- cells that have moved ---
+
+
+def test_cells_that_were_renamed_doubled_moved_or_deleted_are_found_or_only_they_are_lost(edition, tmp_path):
+    right = ways.solutions()
+    folder = ways.hand_in(tmp_path / "class" / "eve", edition, right, LIGHT) / "nbs"
+    notebook = ways.read(folder / f"{LIGHT[1]}.ipynb")
+    (folder / f"{LIGHT[1]}.ipynb").unlink()
+    for cell in notebook["cells"]:
+        cell["id"] = f"new-{cell['id']}"  # as after a copy by way of another program
+    ways.write(folder / "final FINAL (2).ipynb", notebook)
+    notebook = ways.read(folder / f"{LIGHT[0]}.ipynb")
+    first, second = ways.stub(notebook, "2.1"), ways.stub(notebook, "2.2")
+    notebook["cells"].remove(first)
+    twin = {**second, "id": "twin", "source": ways.wrong("2.2")}
+    helper = {**second, "id": "helper", "source": "def clean(pins, installed):\n    return sorted(pins)"}
+    notebook["cells"] = [*reversed(notebook["cells"])]
+    notebook["cells"].insert(0, twin)  # runs before the right one; the last one counts, as in a notebook
+    ways.answer(
+        notebook, "2.3", right["2.3"].replace("sorted(", "clean(0, 0) or sorted(").replace("clean(0, 0) or ", "")
+    )
+    notebook["cells"].append(helper)
+    ways.write(folder / f"{LIGHT[0]}.ipynb", notebook)
+    ways.write(folder / f"{LIGHT[0]}-Copy1.ipynb", ways.read(edition / "nbs" / f"{LIGHT[0]}.ipynb"))
+    grade(tmp_path / "class", tmp_path / "grades", jobs=1)
+    found = states(tmp_path / "grades", "eve")
+    assert [found[number] for number in ("2.1", "2.2", "2.3")] == ["open", "right", "right"]
+    assert {found[number] for number in numbers_of(LIGHT[1:])} == {"right"}
+
+
+# --- the batch ---
+
+
+def test_a_killed_batch_goes_on_where_it_was_and_grades_nobody_twice(edition, tmp_path):
+    submissions, out = tmp_path / "class", tmp_path / "grades"
+    right = ways.solutions()
+    for student in ("ann", "bob", "cat", "dan"):
+        ways.hand_in(submissions / student, edition, right, LIGHT[:1])
+    command = [sys.executable, "-m", "churn_lab.cli", "classroom", "grade", submissions, "--out", out, "--jobs", "1"]
+    command[1:3] = ["-c", "from churn_lab.cli import main; main()"]
+    batch = subprocess.Popen(command, cwd=ways.ROOT, stdout=subprocess.DEVNULL)
+    wait_until(lambda: (out / "students").is_dir() and len([*(out / "students").glob("*.json")]) >= 2, seconds=60)
+    batch.send_signal(signal.SIGKILL)
+    batch.wait()
+    wait_until(lambda: own_processes() == set())
+    before = {path.stem: path.stat().st_mtime_ns for path in (out / "students").glob("*.json")}
+    assert 2 <= len(before) < 4
+    fresh = {}
+    grade(submissions, out, on_student=fresh.__setitem__)
+    assert {student for student, new in fresh.items() if not new} == set(before)
+    after = {path.stem: path.stat().st_mtime_ns for path in (out / "students").glob("*.json")}
+    assert len(after) == 4 and all(after[student] == moment for student, moment in before.items())
+    assert states(out, "dan")["2.2"] == "right" and not [*(out / "running").iterdir()]
+
+    ways.write(submissions / "bob" / "nbs" / f"{LIGHT[0]}.ipynb", {"cells": [], "metadata": {}})
+    fresh.clear()
+    grade(submissions, out, only=["ann"], on_student=fresh.__setitem__)
+    assert fresh == {"ann": False}
+    grade(submissions, out, on_student=fresh.__setitem__)
+    assert fresh == {"ann": False, "bob": True, "cat": False, "dan": False}
+    assert states(out, "bob")["2.2"] in ("missing", "open")
+
+
+def test_what_a_person_can_get_wrong_is_said(churn_lab, edition, tmp_path):
+    (tmp_path / "empty").mkdir()
+    ways.hand_in(tmp_path / "class" / "ann", edition, {}, LIGHT[:1])
+    for arguments, told in (
+        ((tmp_path / "nowhere",), "a folder a student"),
+        ((tmp_path / "empty",), "put each submission there"),
+        ((tmp_path / "class", "--only", "bob"), "a submission of bob, found ann"),
+        ((tmp_path / "class", "--out", tmp_path / "class" / "grades"), "outside of the submissions"),
+    ):
+        code, out, err = churn_lab("classroom", "grade", *arguments)
+        assert code == 1 and out == "" and "Traceback" not in err
+        assert told in err or "the folder that holds a folder or a zip a student" in err
+
+
+def test_a_limit_for_the_whole_submission_ends_what_is_left_with_a_reason(edition, tmp_path):
+    answers = {number: "while True:\n    pass" for number in numbers_of(LIGHT)}
+    ways.hand_in(tmp_path / "class" / "loop", edition, answers, LIGHT)
+    ways.hand_in(tmp_path / "class" / "good", edition, ways.solutions(), LIGHT[:1])
+    started = time.monotonic()
+    grade(tmp_path / "class", tmp_path / "grades", limits=sandbox.Limits(seconds=9))
+    loop = read_result(tmp_path / "grades", "loop")["exercises"]
+    assert {row["state"] for row in loop if row["number"] in answers} == {"stopped"}
+    assert "9 seconds for the whole submission" in loop[-1]["found"] and time.monotonic() - started < 60
+    assert states(tmp_path / "grades", "good")["2.2"] == "right"
+
+
+# --- answers in another process ---
+
+
+def offer(connection, answer) -> None:
+    student = Peer(connection, trusting=True)
+    try:
+        student.send(is_open(answer), "", answer)
+        student.serve()
+    except Gone:
+        os._exit(0)
+
+
+@pytest.fixture
+def next_door():
+    """Put an answer into another process; what the judge gets of it."""
+    started = []
+
+    def move(answer):
+        here, there = multiprocessing.Pipe()
+        process = multiprocessing.get_context("fork").Process(target=offer, args=(there, answer))
+        process.start()
+        there.close()
+        started.append((process, here))
+        return Peer(here, trusting=False).receive()[2]
+
+    yield move
+    for process, here in started:
+        process.kill()
+        process.join()
+        here.close()
+
+
+SLOW = ("6.4", "9.3")
+QUICK = [case for case in [*RIGHT, *WRONG] if SOAK or case[0] not in SLOW]
+
+
+@pytest.mark.parametrize("case", QUICK, ids=lambda case: f"{case[0]}-{name(case[1])}")
+def test_an_answer_next_door_gets_the_verdict_that_it_gets_here(next_door, case):
+    verdict = exercises.judge(case[0], next_door(case[1]), 60)
+    if len(case) == 2:
+        assert verdict.state == "right", verdict.wrong
+    else:
+        assert verdict.state == "wrong"
+        told = f"expected {verdict.wrong.expected}, found {verdict.wrong.found}.\n     Try: {verdict.wrong.next_step}"
+        assert case[2] in told
+
+
+class Trap:
+    """Unpickled by somebody who believes it, it runs a program."""
+
+    def __reduce__(self):
+        return (os.system, ("touch sprung",))
+
+
+def test_what_comes_back_runs_nothing(next_door, tmp_path):
+    with pytest.raises(LabError, match="an object of posix.system"):
+        next_door(lambda: Trap())()
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_two_names_never_share_a_file():
+    names = ["Ada", "ada", "Ada ", "../Ada", "Ada/..", "Ада", "Ada_", "=Ada", "x" * 300]
+    files = [file_name(name) for name in names]
+    assert len({*files}) == len(names) and all(len(name) < 100 and "/" not in name for name in files)
+    assert json.dumps(files).isascii()
