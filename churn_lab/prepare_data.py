@@ -79,7 +79,8 @@ def plot_quality(prepared: Prepared) -> "Figure":
 
     missing = {name: 100 * share for name, share in prepared.missing.items() if share}
     broken = {f"{rule['column']}: {rule['rule']}": rule["rows"] for rule in prepared.failures}
-    titles = ["missing values, % of rows" if missing else "no value is missing", f"{prepared.rejected} of {prepared.contract.observed.rows} rows turned away"]
+    turned_away = f"{prepared.rejected} of {prepared.contract.observed.rows} rows turned away"
+    titles = ["missing values, % of rows" if missing else "no value is missing", turned_away]
     figure, grid = plt.subplots(1, 2, figsize=(11, 4 if missing or broken else 0.8), layout="constrained")
     for axes, title, sizes, color in zip(grid, titles, (missing, broken), ("#4c78a8", "#e45756")):
         largest = pd.Series(sizes, dtype=float).nlargest(15)
