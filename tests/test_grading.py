@@ -10,9 +10,10 @@ import sys
 import time
 
 import classroom_ways as ways
+import joblib
 import psutil
 import pytest
-from conftest import SOAK, wait_until
+from conftest import SOAK, snapshot, wait_until
 from test_exercises import RIGHT, WRONG, name
 
 from churn_lab.classroom import exercises, sandbox
@@ -22,6 +23,10 @@ from churn_lab.classroom.grading import grade, read_result
 from churn_lab.classroom.remote_answer import Gone, Peer
 from churn_lab.classroom.student_edition import build_edition
 from churn_lab.files import LabError
+from churn_lab.generate_data import generate
+from churn_lab.git_lab.reset import build_state
+from churn_lab.prepare_data import prepare
+from churn_lab.workspace import Workspace, create_workspace
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs the limits of a POSIX system")
 
@@ -350,3 +355,50 @@ def test_two_names_never_share_a_file():
     files = [file_name(name) for name in names]
     assert len({*files}) == len(names) and all(len(name) < 100 and "/" not in name for name in files)
     assert json.dumps(files).isascii()
+
+
+# --- projects and repositories ---
+
+
+def test_a_project_and_a_repository_are_judged_step_by_step(edition, tmp_path):
+    project = tmp_path / "class" / "ada" / "my-lab"
+    build_state(project, 4)
+    create_workspace(project)
+    generate(Workspace(project), rows=300)
+    with (project / "src" / "api.py").open("a") as file:
+        file.write("\nimport os, signal\nos.kill(os.getppid(), signal.SIGKILL)\n")
+    before = snapshot(project)
+    grade(tmp_path / "class", tmp_path / "grades")
+    assert snapshot(project) == before
+    rows = {row["number"]: row for row in read_result(tmp_path / "grades", "ada")["exercises"]}
+    found = {number: row["state"] for number, row in rows.items() if number[0] in "lg"}
+    assert [found[f"git {step}"] for step in (1, 2, 3, 6, 10)] == ["right"] * 3 + ["wrong"] * 2
+    assert [found[f"lab {step}"] for step in (1, 3, 4, 5, 6)] == ["right", "right", "partly", "wrong", "wrong"]
+    assert "lab 2" not in found and rows["lab 1"]["points"] == rows["lab 1"]["of"] == 3
+    assert rows["lab 5"]["expected"] and rows["lab 5"]["next_step"]
+
+
+class Forger:
+    """A model that is none: whoever opens the pickle runs it, and it writes what it would like into every open file."""
+
+    def __reduce__(self):
+        line = json.dumps({"number": "1.1", "state": "right", "held": 9}) + "\\n"
+        code = f"import os\nfor handle in range(3, 64):\n    try: os.write(handle, {line!r}.encode())\n    except OSError: pass"
+        return (exec, (code,))
+
+
+def test_a_model_that_is_a_program_changes_no_mark_but_its_own(edition, tmp_path):
+    project = tmp_path / "class" / "eve" / "my-lab"
+    ways.hand_in(tmp_path / "class" / "eve", edition, {"1.1": "answer = 42"}, ["01_project_structure"])
+    lab = Workspace(project)
+    create_workspace(project)
+    generate(lab, rows=300)
+    prepare(lab)
+    model_file = "churn_model_v1_20260101_000000.joblib"
+    with (lab.models / model_file).open("wb") as file:
+        joblib.dump(Forger(), file)
+    lab.current_model.write_text(model_file + "\n")
+    lab.metadata.write_text(json.dumps([{"model_file": model_file, "version": 1, "metrics": {}, "passed_gate": True}]))
+    grade(tmp_path / "class", tmp_path / "grades")
+    found = states(tmp_path / "grades", "eve")
+    assert found["1.1"] == "wrong" and found["lab 1"] == "right" and found["lab 5"] in ("wrong", "partly")

@@ -1,6 +1,7 @@
 """The student edition: no line of a solution anywhere in it, the same bytes each time, and answers that outlive it."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -255,10 +256,11 @@ def test_nbgrader_gives_the_points_that_we_give(tmp_path):
     ways.write(course / "source" / "ps1" / f"{stem}.ipynb", ways.read(ROOT / "nbs" / f"{stem}.ipynb"))
     (course / "nbgrader_config.py").write_text("c = get_config()\nc.CourseDirectory.course_id = 'lab'\n")
 
+    environment = {**os.environ, "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}"}
+
     def nbgrader(*arguments):
-        done = subprocess.run(
-            [python, "-m", "nbgrader", *arguments], cwd=course, capture_output=True, text=True, timeout=600
-        )
+        command = [python, "-m", "nbgrader", *arguments]
+        done = subprocess.run(command, cwd=course, env=environment, capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, done.stderr[-2000:]
         return done.stdout
 
