@@ -18,7 +18,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=" + settings["min_python"],
     packages=["churn_lab", "churn_lab.classroom", "churn_lab.git_lab"],
-    package_data={"churn_lab": ["py.typed", "templates/*"]},
+    package_data={"churn_lab": ["py.typed", "templates/*", "templates/dashboard/*"]},
     install_requires=settings["requirements"].split(),
     extras_require={key.removesuffix(extra): settings[key].split() for key in settings if key.endswith(extra)},
     entry_points={"console_scripts": settings["console_scripts"].split()},

@@ -22,7 +22,7 @@ from churn_lab.cli_registry import (
     registry_show,
     rollback,
 )
-from churn_lab.cli_service import predict, serve, simulate
+from churn_lab.cli_service import dashboard, predict, serve, simulate
 from churn_lab.files import LabError
 
 app = typer.Typer(
@@ -45,6 +45,7 @@ for command in (
     evaluate,
     serve,
     simulate,
+    dashboard,
     predict,
     drift,
     rollback,

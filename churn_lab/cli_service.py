@@ -1,4 +1,4 @@
-"""Commands that answer: serve over HTTP, predict a file."""
+"""Commands that answer: serve over HTTP, show a page, send customers, predict a file."""
 
 import os
 import sys
@@ -55,6 +55,19 @@ def simulate(
             print(f"{found}: is it another project's? Its predictions are in its own log.", file=sys.stderr)
     else:
         print(f"{lab.logs}: {sent['rows']} customers written as the service would: nobody listens at {url}")
+
+
+def dashboard(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The port of the page.")] = 8001,
+    service: Annotated[str, typer.Option(help="Where the service listens.")] = "http://127.0.0.1:8000",
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Show the life of the model on one page, as it happens; it changes nothing."""
+    from churn_lab.dashboard import run_dashboard
+
+    lab = find_workspace(workspace)
+    print(f"dashboard of {lab.root}: http://127.0.0.1:{port}/ (Ctrl+C stops it)", file=sys.stderr)
+    run_dashboard(lab, port, service)
 
 
 def predict(

@@ -6,7 +6,7 @@
 __all__ = ['LARGEST_Z', 'EXPECTED', 'MIN_EFFECT', 'WEIGHTS', 'LEAST_ROWS', 'QUESTIONS', 'LARGE_SHIFT', 'two_sided_p',
            'compare_means', 'pool_cells', 'CountComparison', 'compare_counts', 'binomial_p', 'compare_missing',
            'Comparison', 'compare_numbers', 'compare_categories', 'compare_feature', 'tolerated_false_alarms',
-           'holm_adjust', 'critical_z', 'min_sample_size']
+           'check_arguments', 'holm_adjust', 'critical_z', 'min_sample_size']
 
 # %% ../nbs/inside/drift_statistics.ipynb #723f5c59
 import math
@@ -166,6 +166,13 @@ def tolerated_false_alarms(z_threshold: float) -> float:
     if not 0 < z_threshold < 20:
         raise LabError("a threshold between 0 and 20 standard errors", f"{z_threshold:g}", "--z-threshold 2.5")
     return min(0.5, 4 * two_sided_p(z_threshold))
+
+
+def check_arguments(z_threshold: float, last_n: int) -> None:
+    "Validate the arguments of a check; `LabError` if one is out of range."
+    tolerated_false_alarms(z_threshold)
+    if last_n < 1:
+        raise LabError("at least 1 prediction to look at", str(last_n), "--last-n 200")
 
 
 def holm_adjust(comparisons: list[Comparison], z_threshold: float) -> list[Comparison]:

@@ -7,35 +7,16 @@ from churn_lab.contract import Contract
 from churn_lab.drift_findings import judge_window
 from churn_lab.generate_data import draw_customers
 from churn_lab.prepare_data import LAB_CONTRACT
-from churn_lab.reference import make_reference
+from churn_lab.reference import describe_numbers, describe_rows, make_reference
 
 SHIFTED = dict(avg_session_minutes=lambda c: (c["avg_session_minutes"] + 7.5).round(1))
 
 
-def describe_numbers(values: np.ndarray, edges: list[float]) -> dict:
-    """Counts, mean and bins of a sample; NaN: missing."""
-    present = values[~np.isnan(values)]
-    bins = np.bincount(np.searchsorted(edges, present), minlength=len(edges) + 1)
-    shape = {"mean": float(present.mean()), "std": float(present.std(ddof=1))} if len(present) else {}
-    counts = {"count": len(present), "missing": len(values) - len(present), "edges": edges, "counts": bins.tolist()}
-    return {"mean": 0.0, "std": 0.0, **shape, **counts}
-
-
 def describe_window(rows: pd.DataFrame, contract: Contract, reference: dict, probability: np.ndarray) -> dict:
     """A window of customers, in the form of the reference."""
-    features = {}
-    for feature in contract.features:
-        seen, column = reference["features"][feature.name], rows[feature.name]
-        if feature.kind == "category":
-            present = column[column.notna() & (column != "")]
-            counts = dict.fromkeys(seen["counts"], 0) | present.value_counts().to_dict()
-            found = {"count": len(present), "missing": len(rows) - len(present), "counts": counts}
-        else:
-            found = describe_numbers(column.to_numpy(float), seen["edges"])
-        features[feature.name] = {"kind": feature.kind, **found}
     prediction = describe_numbers(probability, reference["prediction"]["edges"])
     prediction["positive_share"] = float((probability >= 0.5).mean())
-    return {"rows": len(rows), "features": features, "prediction": prediction}
+    return {"rows": len(rows), "features": describe_rows(rows, contract, reference), "prediction": prediction}
 
 
 def draw_pair(rng, size, change=None):

@@ -4,8 +4,9 @@ import pytest
 from sklearn.metrics import f1_score, roc_auc_score
 
 from churn_lab.csv_files import read_csv
+from churn_lab.customer_pictures import plot_customers
 from churn_lab.files import LabError
-from churn_lab.generate_data import churn_probability, draw_customers, generate, plot_customers
+from churn_lab.generate_data import churn_probability, draw_customers, generate
 
 
 def test_the_same_rows_and_seed_give_the_same_bytes(empty_lab):

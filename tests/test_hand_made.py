@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import snapshot
+from conftest import ROOT, snapshot
 
 from churn_lab.lab_checks import check_lab
 from churn_lab.registry_history import current_model
@@ -46,6 +46,27 @@ def test_scripts_by_hand_hold_in_all_nine_steps_and_are_left_as_they_were(by_han
     findings = check_lab(by_hand)
     assert [f for f in findings if not f.ok and f.step != "2"] == []
     assert {f.step for f in findings} == set("123456789") and snapshot(by_hand.root) == before
+
+
+def read_script(stem, verb) -> str:
+    """What a page shows by hand, as a script: its imports, the cells tagged `by-hand`, and one call."""
+    cells = json.loads((ROOT / "nbs" / f"{stem}.ipynb").read_text(encoding="utf-8"))["cells"]
+    tagged = ["".join(cell["source"]) for cell in cells if "by-hand" in cell["metadata"].get("tags", [])]
+    lines = "".join(cells[2]["source"]).splitlines()
+    imports = [line for line in lines if line.startswith(("import ", "from ")) and "churn_lab" not in line]
+    call = f"{verb}_by_hand(Path(__file__).resolve().parents[1])\n"
+    return "\n\n".join(["from pathlib import Path", "\n".join(imports), *tagged, call])
+
+
+def test_what_the_pages_show_by_hand_is_a_project_that_holds(tmp_path):
+    lab = Workspace(tmp_path / "lab")
+    create_workspace(lab.root, build=True)
+    steps = {"generate_data": "03_generate_data", "prepare_data": "04_prepare_data"}
+    for name, stem in {**steps, "train": "05b_train", "evaluate": "05b_train"}.items():
+        (lab.src / f"{name}.py").write_text(read_script(stem, name.partition("_")[0]))
+        ran = python(lab, name)
+        assert ran.returncode == 0, ran.stderr
+    assert [finding for finding in check_lab(lab, ("3", "4", "5", "6")) if not finding.ok] == []
 
 
 def test_a_stub_runs_and_has_no_point(tmp_path):

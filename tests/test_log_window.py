@@ -151,7 +151,7 @@ def test_the_window_of_a_log_is_that_of_its_rows(question):
             other[key] for key in ("count", "missing", "counts")
         ]
         for key in ("mean", "std"):
-            assert key not in other or math.isclose(side[key], other[key], rel_tol=1e-9), key
+            assert key not in other or math.isclose(side[key], other[key], rel_tol=1e-6), key  # a reference is rounded
     assert found.sample["prediction"]["positive_share"] == np.mean(probability >= card["threshold"])
 
 

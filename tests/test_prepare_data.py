@@ -192,6 +192,18 @@ def test_a_hundred_columns_and_names_with_signs_of_formulas_are_prepared_and_dra
     plot_quality(prepared).canvas.draw()
 
 
+def test_a_picture_of_clean_customers_says_that_there_is_nothing_to_show(empty_lab):
+    write_csv(draw_customers(200, 1), empty_lab.raw)
+    missing, turned_away = plot_quality(prepare(empty_lab)).axes
+    assert [axes.get_title() for axes in (missing, turned_away)] == ["no value is missing", "0 of 200 rows turned away"]
+    assert not missing.axison and not turned_away.axison
+    write_csv(corrupt(draw_customers(1000, 1)), empty_lab.raw)
+    _, turned_away = plot_quality(prepare(empty_lab)).axes
+    assert turned_away.axison and "plan_type: one of basic, premium" in [
+        label.get_text() for label in turned_away.get_yticklabels()
+    ]
+
+
 def test_a_file_with_an_identifier_is_prepared_again_by_what_was_said_the_last_time(churn_lab, empty_lab, tmp_path):
     lines = [f"C{i:04},{i * 7 % 50},{'yes' if i * 7 % 50 < 15 else 'no'}" for i in range(300)]
     (tmp_path / "own.csv").write_text("\n".join(["customer,age,gone", *lines]) + "\n")

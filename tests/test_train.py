@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from conftest import snapshot
 
+from churn_lab.compare_models import compare_f1
 from churn_lab.contract import read_contract
 from churn_lab.convert_model import check_conversion, convert_to_onnx
 from churn_lab.evaluate import split_rows
@@ -18,7 +19,7 @@ from churn_lab.model_cards import read_metadata
 from churn_lab.prepare_data import prepare, read_processed
 from churn_lab.registry_history import current_model
 from churn_lab.serving_model import load_pipeline, open_model
-from churn_lab.train import ForestParams, compare_f1, pass_gate, train
+from churn_lab.train import ForestParams, pass_gate, train
 
 BASELINE = {"baseline": "always churn", "f1": 0.43}
 
@@ -197,8 +198,8 @@ def test_the_onnx_file_holds_no_python(trained):
 
 
 def test_a_long_training_says_how_long_it_takes_and_offers_a_sample(churn_lab, lab, monkeypatch):
-    monkeypatch.setattr("churn_lab.train.PROBED_ROWS", 100)
-    monkeypatch.setattr("churn_lab.train.MANY_ROWS", 1000)
+    monkeypatch.setattr("churn_lab.fit_forest.PROBED_ROWS", 100)
+    monkeypatch.setattr("churn_lab.fit_forest.MANY_ROWS", 1000)
     where = ["train", "--workspace", lab.root, "--n-estimators", "10", "--tolerance", "1"]
     _, _, error = churn_lab(*where)
     assert re.search(r"1,2\d\d rows to learn from: about \d+ s; --sample 250 learns from some of them", error)
