@@ -38,8 +38,9 @@ def cell_source(cell: dict[str, Any]) -> str:
 
 
 def grade_id(cell: dict[str, Any]) -> str:
-    "What nbgrader knows a cell by; empty: it does not."
-    return str(((cell.get("metadata") or {}).get("nbgrader") or {}).get("grade_id", ""))
+    "What nbgrader knows a cell by, `solution-6.2`; empty: it does not."
+    name = str(((cell.get("metadata") or {}).get("nbgrader") or {}).get("grade_id", ""))
+    return re.sub(r"^(solution|check)-(\d+)-(\d+)$", r"\1-\2.\3", name)
 
 
 _CHECKED = re.compile(r"""\bcheck\(\s*["'](\d+\.\d+)["']""")
