@@ -1669,6 +1669,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                      'churn_lab.workspace.Workspace.__repr__': ( 'project_structure.html#workspace.__repr__',
                                                                                  'churn_lab/workspace.py'),
                                      'churn_lab.workspace._look_around': ('project_structure.html#_look_around', 'churn_lab/workspace.py'),
+                                     'churn_lab.workspace._make_folders': ( 'project_structure.html#_make_folders',
+                                                                            'churn_lab/workspace.py'),
                                      'churn_lab.workspace.create_workspace': ( 'project_structure.html#create_workspace',
                                                                                'churn_lab/workspace.py'),
                                      'churn_lab.workspace.find_workspace': ( 'project_structure.html#find_workspace',

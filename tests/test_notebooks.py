@@ -124,7 +124,7 @@ def test_imports_point_down_and_never_run_in_a_circle():
     for name in graph:
         visit(name, ())
     assert not graph["files"] and "train" not in graph["registry"]
-    assert graph["workspace"] <= {"files", "project_scripts"}
+    assert graph["workspace"] <= {"files", "project_scripts", "script_stubs"}
     assert not [other for others in graph.values() for other in others if other.startswith("cli")]
 
 
