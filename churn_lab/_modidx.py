@@ -424,6 +424,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                               'churn_lab/classroom/student_edition.py'),
                                                      'churn_lab.classroom.student_edition._strip_notebook': ( 'inside/classroom/student_edition.html#_strip_notebook',
                                                                                                               'churn_lab/classroom/student_edition.py'),
+                                                     'churn_lab.classroom.student_edition._telling_lines': ( 'inside/classroom/student_edition.html#_telling_lines',
+                                                                                                             'churn_lab/classroom/student_edition.py'),
                                                      'churn_lab.classroom.student_edition._write_zip': ( 'inside/classroom/student_edition.html#_write_zip',
                                                                                                          'churn_lab/classroom/student_edition.py'),
                                                      'churn_lab.classroom.student_edition.build_edition': ( 'inside/classroom/student_edition.html#build_edition',

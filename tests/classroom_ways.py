@@ -16,7 +16,9 @@ def cell_text(cell) -> str:
 
 
 def grade_id(cell) -> str:
-    return cell["metadata"].get("nbgrader", {}).get("grade_id", "")
+    """`solution-6.2`; nbgrader itself allows no dot."""
+    name = cell["metadata"].get("nbgrader", {}).get("grade_id", "")
+    return re.sub(r"-(\d+)-(\d+)$", r"-\1.\2", name)
 
 
 def read(path) -> dict:

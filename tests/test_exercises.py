@@ -558,10 +558,11 @@ def test_each_exercise_stands_on_its_page_with_a_check_a_solution_and_hints():
         paths = (ROOT / "nbs").glob(f"{int(number.split('.')[0]):02}*.ipynb")
         cells = [cell for path in paths for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]]
         grades = [cell["metadata"].get("nbgrader", {}).get("grade_id") for cell in cells]
-        place = grades.index(f"solution-{number}")
+        known_as = number.replace(".", "-")  # nbgrader allows no dot
+        place = grades.index(f"solution-{known_as}")
         source = "".join(cells[place]["source"])
         assert source.startswith("### BEGIN SOLUTION\n") and source.endswith("### END SOLUTION")
-        assert grades[place + 1] == f"check-{number}" and cells[place + 1]["outputs"][0]["text"] == [
+        assert grades[place + 1] == f"check-{known_as}" and cells[place + 1]["outputs"][0]["text"] == [
             f"{number} is right.\n"
         ]
         assert "is open" in "".join(cells[place - 1]["outputs"][0]["text"])

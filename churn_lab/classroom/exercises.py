@@ -202,7 +202,7 @@ def _find_solution(number: str) -> str:
     room = int(number.partition(".")[0])
     for path in sorted((Path(churn_lab.__file__).resolve().parents[1] / "nbs").glob(f"{room:02}*.ipynb")):
         for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
-            if cell["metadata"].get("nbgrader", {}).get("grade_id") == f"solution-{number}":
+            if cell["metadata"].get("nbgrader", {}).get("grade_id") == f"solution-{number.replace('.', '-')}":
                 text = "".join(cell["source"])
                 return text.partition(_BEGIN)[2].partition(_END)[0].strip("\n")
     return ""

@@ -129,16 +129,23 @@ def _read_lines(name: str, content: bytes) -> list[str]:
     return lines
 
 
-def find_secrets(course: Path) -> dict[str, list[str]]:
-    "Number of an exercise -> the telling lines of its solution and its hidden tests."
-    secrets: dict[str, list[str]] = {}
+def _telling_lines(text: str) -> list[str]:
+    lines = [line.strip() for line in text.splitlines()]
+    return [_normalize(line) for line in lines if line and not _COMMON.fullmatch(line)]
+
+
+def find_secrets(course: Path) -> dict[str, tuple[list[str], set[str]]]:
+    "Number of an exercise -> the telling lines of its solution and hidden tests, and all lines that its page teaches above."
+    secrets: dict[str, tuple[list[str], set[str]]] = {}
     for path in sorted((course / "nbs").glob("[0-9]*.ipynb")):
+        taught: set[str] = set()
         for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
             name, source = grade_id(cell), cell_source(cell)
             if name.startswith(("solution-", "check-")):
                 told = source if name.startswith("solution-") else "\n".join(_HIDDEN.findall(source))
-                lines = [line.strip() for line in told.splitlines()]
-                secrets.setdefault(name.partition("-")[2], []).extend(_normalize(line) for line in lines if line and not _COMMON.fullmatch(line))
+                secrets.setdefault(name.partition("-")[2], ([], taught))[0].extend(_telling_lines(told))
+            elif "check(" not in source:
+                taught.update(map(_normalize, source.splitlines()))
     return secrets
 
 
@@ -147,13 +154,15 @@ def find_leaks(
     course: Path,  # the checkout
 ) -> Iterator[str]:
     "Where a line of a solution or a hidden test stands in what is handed out."
-    secrets = [(number, line) for number, lines in find_secrets(course).items() for line in lines]
+    secrets = find_secrets(course)
     for name, content in files.items():
         lines = {_normalize(line) for line in _read_lines(name, content)}
         text = "\n".join(lines)
-        for number, secret in secrets:
-            if secret in lines or len(secret) >= 24 and secret in text:
-                yield f"{name} has a line of {number}: {secret[:60]}"
+        for number, (secret, taught) in secrets.items():
+            found = [line for line in secret if line in lines or len(line) >= 24 and line in text]
+            whole = len(found) > 1 and 2 * len(found) >= len(secret)
+            for line in found if whole else [line for line in found if line not in taught]:
+                yield f"{name} has a line of {number}: {line[:60]}"
 
 # %% ../../nbs/inside/classroom/student_edition.ipynb #57e00013
 def _refuse_changed(folder: Path) -> None:

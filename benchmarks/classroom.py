@@ -1,0 +1,194 @@
+"""A class of 100: every mark as expected, nothing left behind, and what it costs beside papermill on the same notebooks.
+
+40 students are right, 30 partly, 15 wrong, 5 hand in nothing, and 10 are hostile, each way at least once. The grader is
+killed in the middle and started again. `--students 20` is a class of the same kind, for a quick look.
+"""
+
+import argparse
+import collections
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import papermill
+
+from churn_lab.classroom.grading import read_result
+from churn_lab.classroom.student_edition import build_edition
+from churn_lab.notebook_runner import kernel_manager
+from churn_lab.workspace import Workspace
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+import classroom_ways as ways  # noqa: E402
+
+SHARES = {"right": 40, "partly": 30, "wrong": 15, "empty": 5, "hostile": 10}
+FILES = ("spoiled files", "slip and link", "bomb", "broken", "moved cells")
+Expected = dict[str, str]  # number of an exercise -> its state; "no points" for a hostile answer
+
+
+def hand_in(folder: Path, edition: Path, kind: str, places: dict[str, Path]) -> Expected:
+    """One student's submission, and what it should get."""
+    right, numbers = ways.solutions(), [n for own in ways.numbers_by_notebook().values() for n in own]
+    if kind == "empty":
+        folder.mkdir(parents=True)
+        return dict.fromkeys(numbers, "missing")
+    if kind == "partly":
+        chosen = {number: random.choice(("right", "wrong", "open")) for number in numbers}
+    else:
+        chosen = dict.fromkeys(numbers, kind)
+    sources = {"right": right.get, "wrong": ways.wrong}
+    answers = {number: sources[state](number) for number, state in chosen.items() if state != "open"}
+    ways.hand_in(folder, edition, answers)
+    return chosen
+
+
+def hand_in_hostile(folder: Path, edition: Path, wanted: list[str], places: dict[str, Path]) -> Expected:
+    """A right submission with hostile answers among the others, or hostile files beside them."""
+    right, expected = ways.solutions(), dict.fromkeys(ways.solutions(), "right")
+    functions = [number for number, source in right.items() if source.startswith(("def ", "import ", "from "))]
+    functions = [number for number in functions if "\ndef " in f"\n{right[number]}"]
+    answers = dict(right)
+    for number, way in zip(random.sample(functions, len(wanted)), wanted):
+        if way in ways.HOSTILE:
+            answers[number], expected[number] = ways.make_hostile(way, number, **places), "no points"
+    ways.hand_in(folder, edition, answers)
+    if "spoiled files" in wanted:
+        ways.spoil_files(folder)
+    if "moved cells" in wanted:
+        path = folder / "nbs" / "06_registry.ipynb"
+        notebook = ways.read(path)
+        notebook["cells"].remove(ways.stub(notebook, "6.1"))
+        notebook["cells"] = notebook["cells"][::-1]
+        expected["6.1"] = "open"
+        ways.write(path.with_name("mine (2).ipynb"), notebook)
+        path.unlink()
+    if "broken" in wanted:
+        path = folder / "nbs" / "02_environment.ipynb"
+        path.write_bytes(path.read_bytes()[:3000])
+        expected |= {number: "missing" for number in expected if number.startswith("2.")}
+    if {"slip and link", "bomb"} & {*wanted}:
+        archive = folder.with_suffix(".zip")
+        ways.zip_folder(folder, archive)
+        if "slip and link" in wanted:
+            ways.add_slip_and_link(archive)
+        if "bomb" in wanted:
+            ways.add_bomb(archive, 2000)
+    return expected
+
+
+def make_class(submissions: Path, edition: Path, count: int, places: dict[str, Path]) -> dict[str, Expected]:
+    """All submissions; what each should get."""
+    expected = {}
+    for kind, share in SHARES.items():
+        students = max(1, round(count * share / 100))
+        for place in range(students):
+            name = f"{kind}-{place:02}"
+            if kind == "hostile":
+                wanted = [*ways.HOSTILE, *FILES][place::students]
+                expected[name] = hand_in_hostile(submissions / name, edition, wanted, places)
+            else:
+                expected[name] = hand_in(submissions / name, edition, kind, places)
+    return expected
+
+
+def run_grader(submissions: Path, out: Path, stop_after: int | None = None) -> tuple[float, float]:
+    """Grade, or kill the grader after some students; seconds, and MB of the grader's own at most."""
+    command = [sys.executable, "-c", "from churn_lab.cli import main; main()", "classroom", "grade"]
+    started, peak = time.perf_counter(), 0
+    process = subprocess.Popen([*command, submissions, "--out", out, "--jobs", "2"], cwd=ROOT)
+    while process.poll() is None:
+        try:
+            lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+            peak = max(peak, *(int(line.split()[1]) for line in lines if line.startswith("VmHWM")), 0)
+        except (OSError, TypeError):
+            pass
+        if stop_after is not None and len([*out.glob("students/*.json")]) >= stop_after:
+            process.send_signal(signal.SIGKILL)
+        time.sleep(0.2)
+    if stop_after is None and process.returncode:
+        sys.exit(f"the grader ended with {process.returncode}")
+    return time.perf_counter() - started, peak / 1024
+
+
+def count_strays() -> int:
+    """Processes of a batch that are still there."""
+    found = 0
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            found += b"churn-lab-grade-" in path.read_bytes()
+        except OSError:
+            continue
+    return found
+
+
+def compare(out: Path, expected: dict[str, Expected]) -> tuple[int, list[str]]:
+    """How many marks were looked at, and those that are not as expected."""
+    looked, wrong = 0, []
+    for name, states in expected.items():
+        rows = {row["number"]: row for row in (read_result(out, name) or {"exercises": []})["exercises"]}
+        for number, state in states.items():
+            looked += 1
+            row = rows.get(number, {"state": "lost", "points": None})
+            as_expected = row["points"] == 0 if state == "no points" else row["state"] == state
+            if not as_expected:
+                wrong.append(f"{name} {number}: expected {state}, got {row['state']} {row.get('found', '')}")
+    return looked, wrong
+
+
+def run_papermill(student: Path, folder: Path) -> float:
+    """Seconds that papermill takes for one student's notebooks, in order, errors allowed."""
+    started = time.perf_counter()
+    lab = kernel_manager(Workspace(folder / "my-lab"))
+    for path in sorted((student / "nbs").glob("*.ipynb")):
+        papermill.execute_notebook(
+            str(path), str(folder / path.name), progress_bar=False, kernel_manager_class=lab, cwd=str(folder)
+        )
+    return time.perf_counter() - started
+
+
+def snapshot(folder: Path) -> dict[str, int]:
+    return {str(path): path.lstat().st_mtime_ns for path in folder.rglob("*") if not path.is_dir()}
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--students", type=int, default=100)
+    parser.add_argument("--without-papermill", action="store_true")
+    options = parser.parse_args()
+    random.seed(0)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
+        base = Path(name)
+        build_edition(base / "edition", ROOT)
+        submissions, out = base / "submissions", base / "grades"
+        places = {"friend": submissions / "right-00" / "nbs" / "06_registry.ipynb"}
+        places |= {"grades": out / "grades.csv", "solutions": ROOT / "nbs" / "09_rollback.ipynb"}
+        expected = make_class(submissions, base / "edition", options.students, places)
+        before = snapshot(submissions) | snapshot(ROOT / "nbs") | snapshot(ROOT / "tests")
+        small = base / "small"
+        small.mkdir()
+        for student in [*expected][:10]:
+            (small / student).symlink_to(submissions / student)
+        _, few_mb = run_grader(small, base / "small-grades")
+        killed_after, _ = run_grader(submissions, out, stop_after=options.students // 2)
+        time.sleep(2)
+        print(f"killed after {killed_after:.0f} s; processes left two seconds later: {count_strays()}")
+        rest, many_mb = run_grader(submissions, out)
+        looked, wrong = compare(out, expected)
+        after = snapshot(submissions) | snapshot(ROOT / "nbs") | snapshot(ROOT / "tests")
+        ours = (killed_after + rest) / len(expected)
+        print(f"{len(expected)} students, {looked} marks, {len(wrong)} not as expected", *wrong[:20], sep="\n  ")
+        states = collections.Counter(
+            row["state"] for student in expected for row in read_result(out, student)["exercises"]
+        )
+        print(f"states: {dict(states)}")
+        print(f"files of others that changed: {len(before.items() ^ after.items())}; processes left: {count_strays()}")
+        print(f"memory of the grader: {few_mb:.0f} MB for 10 students, {many_mb:.0f} MB for {len(expected)}")
+        print(f"a student: {ours:.2f} s with two jobs, the killed batch and the course's own run included")
+        if not options.without_papermill:
+            (base / "papermill").mkdir()
+            theirs = run_papermill(submissions / "right-00", base / "papermill")
+            print(f"papermill on one student's notebooks: {theirs:.1f} s; ratio {ours / theirs:.2f} (target <= 0.7)")
