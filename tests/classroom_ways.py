@@ -92,7 +92,7 @@ HOSTILE = {
     "sys.exit": "import sys\nsys.exit(0)",
     "os._exit": "import os\n\ndef {name}(*given):\n    os._exit(0)",
     "kill the parent": "import os, signal\nfor pid in (os.getppid(), 1):\n    os.kill(pid, signal.SIGKILL)",
-    "fork bomb": "import os, time\nfor turn in range(7):\n    os.fork()\ntime.sleep(60)",
+    "fork bomb": "import os, time\nfor turn in range(6):\n    os.fork()\ntime.sleep(60)",
     "a gigabyte of output": "def {name}(*given):\n    for turn in range(1000):\n        print('x' * 1_000_000)",
     "a gigabyte of memory": "def {name}(*given):\n    hoard = [bytearray(10**8) for turn in range(12)]\n    return len(hoard)",
     "a full disk": "def {name}(*given):\n    for turn in range(100):\n        with open(f'file-{{turn}}', 'wb') as file:\n            file.write(b'x' * 20_000_000)",
@@ -104,7 +104,7 @@ HOSTILE = {
     "a program that reads a friend": "import subprocess\n\ndef {name}(*given):\n    return subprocess.run(['cat', FRIEND], capture_output=True).stdout",
     "the network": "import socket\n\ndef {name}(*given):\n    return socket.create_connection(('192.0.2.1', 80), 2)",
     "looks up the stack": "import gc, sys\n\ndef {name}(*given):\n    frame = sys._getframe()\n    while frame:\n        for name in ('number', 'answer', 'verdict', 'result'):\n            frame.f_locals.pop(name, None)\n        frame = frame.f_back\n    for thing in gc.get_objects():\n        if type(thing).__name__ in ('Verdict', 'Exercise'):\n            object.__setattr__(thing, 'state', 'right')\n    return 42",
-    "a forged message": "import gc\n\ndef {name}(*given):\n    for thing in gc.get_objects():\n        if type(thing).__name__ == 'Connection':\n            thing.send_bytes(b'right')\n            thing.send(('return', print, ()))\n    return 42",
+    "a forged message": "import gc\n\ndef {name}(*given):\n    for thing in gc.get_objects():\n        if type(thing).__name__ == 'Connection':\n            thing.send_bytes(b'right')\n            thing.send(('return', print, (), False))\n    return 42",
 }  # fmt: skip
 
 

@@ -9,6 +9,7 @@ __all__ = ['Gone', 'RemoteFunction', 'Peer']
 import io
 import itertools
 import pickle
+import sys
 import types
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -43,6 +44,7 @@ _PLAIN = {
     "pandas.core.indexes.interval": "_new_IntervalIndex",
     "pandas.core.internals.managers": "BlockManager SingleBlockManager",
     "churn_lab.workspace": "Workspace",
+    "churn_lab.infer_contract": "Choices",
     "churn_lab.contract": "Contract Feature Notation Observed",
 }
 
@@ -145,9 +147,11 @@ class Peer:
             self._answer(*message[1:])
         if message[0] == "raise":
             raise _make_error(*message[1:])
-        _, result, changed = message
+        _, result, changed, drawn = message
         for old, new in zip(arguments, changed):
             _overwrite(old, new)
+        if drawn:
+            sys.modules["numpy"].random.random()
         return result
 
     def serve(self) -> None:
@@ -157,7 +161,7 @@ class Peer:
             self._answer(*message)
 
     def _answer(self, function: Callable, arguments: tuple, options: dict) -> None:
-        before = repr(arguments)
+        before, coins = repr(arguments), _shared_coins()
         try:
             result = function(*arguments, **options)
             changed = arguments if repr(arguments) != before else ()
@@ -165,7 +169,7 @@ class Peer:
             raise
         except BaseException as error:  # also sys.exit: the caller has to know
             return self.send("raise", *_describe(error))
-        self.send("return", result, changed)
+        self.send("return", result, changed, _shared_coins() != coins)
 
 # %% ../../nbs/inside/classroom/remote_answer.ipynb #4ea10010
 def _describe(error: BaseException) -> tuple[list[str], str, tuple | None]:
@@ -185,6 +189,11 @@ def _make_error(names: list[str], text: str, parts: tuple | None) -> BaseExcepti
         return LabError(*parts)
     base = next((_BUILT_IN[name] for name in names if name in _BUILT_IN), Exception)
     return type(str(names[0]), (base,), {"__init__": lambda self: None, "__str__": lambda self: str(text)})()
+
+
+def _shared_coins() -> bytes:
+    "The state of the random numbers that all share."
+    return sys.modules["numpy"].random.get_state()[1].tobytes() if "numpy" in sys.modules else b""
 
 
 def _overwrite(old: Any, new: Any) -> None:

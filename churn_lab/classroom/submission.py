@@ -68,7 +68,8 @@ def read_page(path: Path) -> Page:
         if cell["cell_type"] != "code":
             continue
         sources[cell["id"]] = source
-        module = source.split()[-1] if source.startswith("#| default_exp") else module
+        if exports := re.match(r"#\| default_exp (\S+)", source):
+            module = exports[1]
         if name.startswith("check-"):
             exercises[name.removeprefix("check-")] = _read_check(cell, title)
         elif name.startswith("solution-"):
