@@ -24,7 +24,7 @@ def serve(
     workspace: WorkspaceOption = None,
 ) -> None:
     """Serve the model in service over HTTP, with a page to try it."""
-    from churn_lab.api import serve as run_server
+    from churn_lab.run_service import serve as run_server
 
     run_server(find_workspace(workspace), host, port, workers, no_auth, strict)
 

@@ -19,6 +19,7 @@ from jupyter_client import AsyncKernelManager
 from nbclient import NotebookClient
 from nbconvert import HTMLExporter
 
+import churn_lab
 from .files import write_atomic
 from .workspace import Workspace
 
@@ -59,10 +60,15 @@ def run_notebook(
     return None
 
 # %% ../nbs/inside/notebook_runner.ipynb #9b10931b
-def write_page(notebook: Path) -> str:
-    "Render an executed notebook as HTML beside it; the page's name."
-    exporter = HTMLExporter(template_name="lab", mathjax_url="", require_js_url="", jquery_url="", mermaid_js_url="")
-    page, _ = exporter.from_filename(str(notebook))
+def write_page(
+    notebook: Path,
+    pictures: Path | None = None,  # the folder of pictures that its text shows; default: that of the course
+) -> str:
+    "Render an executed notebook as HTML beside it, complete in itself; the page's name."
+    exporter = HTMLExporter(template_name="lab", embed_images=True, mathjax_url="", require_js_url="", jquery_url="", mermaid_js_url="")
+    folder = pictures or Path(churn_lab.__file__).resolve().parents[1] / "nbs"
+    told = {"metadata": {"name": notebook.stem, "path": str(folder)}}
+    page, _ = exporter.from_notebook_node(nbformat.read(notebook, as_version=4), told)
     page = re.sub(r"<script[^>]*>.*?</script>", "", page, flags=re.S)
     write_atomic(notebook.with_suffix(".html"), page)
     return notebook.with_suffix(".html").name

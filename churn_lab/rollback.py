@@ -60,17 +60,16 @@ def _served_times(switches: list[dict[str, Any]]) -> dict[str, list[str]]:
 # %% ../nbs/09_rollback.ipynb #52b766b9
 def list_targets(lab: Workspace) -> list[dict[str, Any]]:
     "Each version: `version model_file f1 passed_gate current served why_not`. Hashes every model file."
-    times = _served_times(read_switches(lab))
-    current = served_now(lab)
+    times, now = _served_times(read_switches(lab)), served_now(lab)
     return [
         {
             "version": entry["version"],
             "model_file": entry["model_file"],
             "f1": entry["metrics"].get("f1"),
             "passed_gate": entry["passed_gate"],
-            "current": entry["model_file"] == current,
+            "current": entry["model_file"] == now,
             "served": "; ".join(times.get(entry["model_file"], [])),
-            "why_not": "in service" if entry["model_file"] == current else why_not(lab, entry["model_file"]),
+            "why_not": "in service" if entry["model_file"] == now else why_not(lab, entry["model_file"]),
         }
         for entry in read_metadata(lab)
     ]
@@ -89,13 +88,16 @@ def find_rollback_target(lab: Workspace) -> tuple[str | None, dict[str, str]]:  
     return None, skipped
 
 # %% ../nbs/09_rollback.ipynb #1a6b808c
-def _nowhere_to_go(lab: Workspace, skipped: dict[str, str]) -> LabError:
-    "What to say if there is no model to go back to: another version, if one is complete, or a new one."
-    found = "; ".join(f"{name}: {reason}" for name, reason in skipped.items()) or "none"
-    current = served_now(lab)
-    others = [e["model_file"] for e in read_metadata(lab) if e["model_file"] != current and not why_not(lab, e["model_file"])]
-    next_step = "churn-lab rollback --list, then churn-lab rollback --to NAME" if others else "churn-lab train"
-    return LabError("a model that served before this one", found, next_step)
+def _need_target(lab: Workspace) -> tuple[str, dict[str, str]]:
+    "`find_rollback_target`; `LabError` if there is none, with the next step."
+    current = current_model(lab)  # back from what? A pointer that names no model is no place to start from
+    target, skipped = find_rollback_target(lab)
+    if target is None:
+        found = "; ".join(f"{name}: {reason}" for name, reason in skipped.items()) or "none"
+        others = [e["model_file"] for e in read_metadata(lab) if e["model_file"] != current and not why_not(lab, e["model_file"])]
+        next_step = "churn-lab rollback --list, then churn-lab rollback --to NAME" if others else "churn-lab train"
+        raise LabError("a model that served before this one", found, next_step)
+    return target, skipped
 
 # %% ../nbs/09_rollback.ipynb #1a6b808b
 def rollback(
@@ -108,10 +110,7 @@ def rollback(
     with registry_lock(lab):
         skipped = {}
         if to is None:
-            current_model(lab)  # back from what? A pointer that names no model is no place to start from
-            to, skipped = find_rollback_target(lab)
-        if to is None:
-            raise _nowhere_to_go(lab, skipped)
+            to, skipped = _need_target(lab)
         if to == served_now(lab):
             raise LabError("another model than the one in service", to, "churn-lab rollback --list, then --to NAME")
         before = promote(lab, to, "rollback", why, force)

@@ -7,6 +7,7 @@ __all__ = ['Workspace', 'create_workspace', 'is_workspace', 'locate_workspace', 
 
 # %% ../nbs/01_project_structure.ipynb #b5c9c8dc
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from .files import LabError, name_os_errors, write_atomic
@@ -30,18 +31,22 @@ class Workspace:
     def __repr__(self) -> str:
         return f"Workspace({self.root.name!r})"
 
+# %% ../nbs/01_project_structure.ipynb #01f00001
+def _make_folders(folders: Iterable[Path]) -> list[str]:  # names of those that were missing
+    missing = [folder for folder in folders if not folder.is_dir()]
+    for folder in missing:
+        folder.mkdir(parents=True, exist_ok=True)  # another process may be quicker
+    return [folder.name + "/" for folder in missing]
+
 # %% ../nbs/01_project_structure.ipynb #f6a793b1
 def create_workspace(
     root: str | os.PathLike,  # the project's folder; made if it is not there
     build: bool = False,  # put stubs into `src/`, for whoever writes the scripts
 ) -> list[str]:  # what was added, as relative paths
     "Make the lab's folders, scripts and `.gitignore`; touch nothing that exists."
-    lab, added = Workspace(root), []
+    lab = Workspace(root)
     with name_os_errors(lab.root):
-        for folder in (lab.data, lab.models, lab.registry, lab.logs, lab.src):
-            if not folder.is_dir():
-                folder.mkdir(parents=True, exist_ok=True)  # another process may be quicker
-                added.append(folder.name + "/")
+        added = _make_folders((lab.data, lab.models, lab.registry, lab.logs, lab.src))
     for name, content in (project_files() | (STUBS if build else {})).items():
         if not (lab.root / name).exists():
             write_atomic(lab.root / name, content)
