@@ -8,7 +8,6 @@ __all__ = ['check_health', 'describe_model', 'create_app', 'app_from_environment
 # %% ../nbs/07_api.ipynb #cd8f5f8f
 import gc
 import os
-import socket
 import time
 import uuid
 from collections.abc import Callable
@@ -21,7 +20,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
 from .api_description import STATUSES, Health, Problem, add_description
-from .fast_routes import FastRoutes, Guard, Refusal, Service, is_loopback, take_predictor
+from .fast_routes import FastRoutes, Guard, Refusal, Service, check_port_free, is_loopback, take_predictor
 from .files import LabError
 from .page import add_pages
 from .prediction_log import LogError
@@ -109,15 +108,7 @@ def _check_address(host: str, port: int, no_auth: bool) -> None:
     if not (is_loopback(host) or os.environ.get("CHURN_LAB_API_KEY") or no_auth):
         found = f"{host}, which other machines can reach, and no key"
         raise LabError("an address of this machine alone", found, "set CHURN_LAB_API_KEY, or say --no-auth")
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family) as probe:
-            if os.name == "posix":  # elsewhere this option means something else
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-    except OSError as error:
-        found = (error.strerror or str(error)).lower()
-        raise LabError(f"to listen at {host}, port {port}", found, "choose another one: --port 8001") from None
+    check_port_free(host, port)
 
 # %% ../nbs/07_api.ipynb #2406ee12
 def app_from_environment() -> FastRoutes:
