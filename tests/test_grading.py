@@ -39,14 +39,12 @@ def states(out, student) -> dict[str, str]:
     return {row["number"]: row["state"] for row in read_result(out, student)["exercises"]}
 
 
-def own_processes() -> set[int]:
-    """Processes that a batch of this test process has started, and such as belong to nobody any more."""
-    found, me = set(), psutil.Process()
-    others = {process.pid for process in me.parent().children()} - {me.pid}  # they may be grading, too
+def own_processes(grader: int | None = None) -> set[int]:
+    """Processes that a grader has started; default: this process."""
+    found, mark = set(), f"churn-lab-grade-{grader or os.getpid()}-"
     for process in psutil.process_iter():
         try:
-            marked = "churn-lab-grade-" in " ".join([*process.cmdline(), *process.environ().values()])
-            if marked and not others & {parent.pid for parent in process.parents()}:
+            if mark in " ".join([*process.cmdline(), *process.environ().values()]):
                 found.add(process.pid)
         except psutil.Error:
             continue
@@ -260,7 +258,7 @@ def test_a_killed_batch_goes_on_where_it_was_and_grades_nobody_twice(edition, co
     wait_until(lambda: (out / "students").is_dir() and len([*(out / "students").glob("*.json")]) >= 2, seconds=60)
     batch.send_signal(signal.SIGKILL)
     batch.wait()
-    wait_until(lambda: own_processes() == set())
+    wait_until(lambda: own_processes(batch.pid) == set())
     before = {path.stem: path.stat().st_mtime_ns for path in (out / "students").glob("*.json")}
     assert 2 <= len(before) < 4
     fresh = {}
@@ -417,3 +415,38 @@ def test_a_model_that_is_a_program_changes_no_mark_but_its_own(edition, course, 
     grade(tmp_path / "class", tmp_path / "grades", notebooks=course)
     found = states(tmp_path / "grades", "eve")
     assert found["1.1"] == "wrong" and found["lab 1"] == "right" and found["lab 5"] in ("wrong", "partly")
+
+
+@pytest.mark.parametrize("way", ["namespaces", ""])
+def test_other_systems_grade_the_same_and_say_which_walls_are_missing(edition, course, tmp_path, monkeypatch, way):
+    """As whoever is not root on Linux, and as on a system without namespaces."""
+    if way and not sandbox.find_way():
+        pytest.skip("no namespaces on this system")
+    monkeypatch.setattr("churn_lab.classroom.grading.find_way", lambda: way)
+    right, numbers = ways.solutions(), numbers_of(LIGHT)
+    hostile = dict(zip(PLACES, ("endless loop", "os._exit", "a gigabyte of memory", "prints a pass")))
+    answers = {number: ways.make_hostile(kind, number) for number, kind in hostile.items()}
+    ways.hand_in(tmp_path / "class" / "mallory", edition, {**right, **answers}, LIGHT)
+    ways.hand_in(tmp_path / "class" / "ada", edition, right, LIGHT)
+    outcome = grade(tmp_path / "class", tmp_path / "grades", notebooks=course)
+    assert {states(tmp_path / "grades", "ada")[number] for number in numbers} == {"right"}
+    found = states(tmp_path / "grades", "mallory")
+    assert {number for number in numbers if found[number] == "right"} == {*numbers} - {*PLACES}
+    page = (tmp_path / "grades" / "cohort.html").read_text()
+    assert outcome["way"] == way and ("NOT closed off" in page) == (way == "") and own_processes() == set()
+
+
+def test_an_answer_that_leans_on_what_only_the_page_gives_is_judged_after_the_page_has_run(edition, course, tmp_path):
+    folder = ways.hand_in(tmp_path / "class" / "ada", edition, ways.solutions(), LIGHT[:1])
+    path = folder / "nbs" / f"{LIGHT[0]}.ipynb"
+    notebook = ways.read(path)
+    notebook["cells"].insert(
+        2, {"cell_type": "code", "id": "own", "metadata": {}, "source": "tested = '.'.join('311')"}
+    )
+    ways.answer(notebook, "2.1", "answer = tested")
+    ways.answer(notebook, "2.3", "answer = nowhere")
+    ways.write(path, notebook)
+    grade(tmp_path / "class", tmp_path / "grades", notebooks=course)
+    rows = {row["number"]: row for row in read_result(tmp_path / "grades", "ada")["exercises"]}
+    assert rows["2.1"]["state"] == "right"
+    assert "NameError: name 'nowhere'" in rows["2.3"]["found"] and rows["2.3"]["seconds"] < 20

@@ -103,7 +103,7 @@ def prepare_course(notebooks: Path, out: Path, submissions: Path, limits: Limits
 def _work_folder(out: Path, name: str) -> Iterator[Path]:
     "A folder to work in, outside of what may be seen; if we are killed, the next batch removes it."
     mark = out / "running" / file_name(name)
-    folder = Path(tempfile.mkdtemp(prefix="churn-lab-grade-")).resolve()
+    folder = Path(tempfile.mkdtemp(prefix=f"churn-lab-grade-{os.getpid()}-")).resolve()
     try:
         write_atomic(mark, str(folder))
         yield folder

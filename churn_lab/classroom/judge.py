@@ -23,7 +23,7 @@ from typing import Any
 from . import exercises
 from .exercises import Verdict, Wrong
 from .remote_answer import Gone, Peer
-from .student_process import give_names, keep_only, live
+from .student_process import give_names, gives_name, keep_only, live
 from ..workspace import Workspace
 
 # %% ../../nbs/inside/classroom/judge.ipynb #1d6e0010
@@ -97,6 +97,13 @@ def _read_attempts(noted: int) -> list[str]:
     return sorted({*lines} - {"fork"}) + ([f"started {forks} processes"] if forks > 9 else [])
 
 
+def _lacks_the_page(told: str, plan: dict[str, Any], number: str) -> bool:
+    "Whether a name is missing that another cell of the notebook gives when it runs."
+    missing = re.search(r"NameError: name '(\w+)' is not defined", told)
+    cells = plan["notebooks"][plan["exercises"][number]["notebook"]]["cells"]
+    return bool(missing) and any(gives_name(cell["source"], missing[1]) for cell in cells if number not in cell["numbers"])
+
+
 def judge_exercise(
     plan: dict[str, Any],  # `notebooks exercises protected start`, see `submission.make_plan`
     number: str,  # "6.2"
@@ -122,9 +129,9 @@ def judge_exercise(
         here.close()
     wrong = verdict.wrong
     attempts = _read_attempts(noted)
-    if not whole and wrong and "NameError" in wrong.found + trouble:
+    if not whole and wrong and _lacks_the_page(wrong.found + trouble, plan, number):
         _clear(folder)
-        return judge_exercise(plan, number, folder, whole=True)
+        return {**judge_exercise(plan, number, folder, whole=True), "attempts": attempts}
     printed = _read_printed(output)
     if re.search(r"^\s*\d+\.\d+ is right", printed, re.M):
         attempts.append("printed what looks like a verdict")
