@@ -7,7 +7,6 @@ __all__ = ['app_from_environment', 'serve', 'serve_in_thread']
 
 # %% ../nbs/inside/run_service.ipynb #5e2f0003
 import os
-import socket
 import threading
 import time
 from collections.abc import Iterator
