@@ -64,8 +64,10 @@ def dashboard(
 ) -> None:
     """Show the life of the model on one page, as it happens; it changes nothing."""
     from churn_lab.dashboard import run_dashboard
+    from churn_lab.fast_routes import check_port_free
 
     lab = find_workspace(workspace)
+    check_port_free("127.0.0.1", port)
     print(f"dashboard of {lab.root}: http://127.0.0.1:{port}/ (Ctrl+C stops it)", file=sys.stderr)
     run_dashboard(lab, port, service)
 

@@ -62,16 +62,21 @@ def cut(name: str, most: int = 40) -> str:
     return name if len(name) <= most else name[: most - 1] + "…"
 
 # %% ../nbs/inside/drift_findings.ipynb #b9281c61
+def _plain(value: float, digits: int) -> str:
+    "A number for people: so many digits, and no 1.75e+03."
+    return f"{value:.0f}" if abs(value) >= 10**digits else f"{value:.{digits}g}"
+
+
 def _describe_mean(effect: float, reference: dict[str, Any], window: dict[str, Any]) -> str:
     change, direction = abs(window["mean"] - reference["mean"]), "higher" if effect > 0 else "lower"
-    return f"{change:.3g} {direction} on average than in training: {window['mean']:.4g}, it was {reference['mean']:.4g}"
+    return f"{_plain(change, 3)} {direction} on average than in training: {_plain(window['mean'], 4)}, it was {_plain(reference['mean'], 4)}"
 
 
 def _describe_distribution(effect: float, reference: dict[str, Any], window: dict[str, Any]) -> str:
     ratio = window["std"] / reference["std"] if reference["std"] else math.inf
     if 0.9 < ratio < 1.1:
         return "distributed otherwise than in training, with much the same spread"
-    return f"values spread by {window['std']:.3g}, {reference['std']:.3g} in training"
+    return f"values spread by {_plain(window['std'], 3)}, {_plain(reference['std'], 3)} in training"
 
 
 def _describe_shares(effect: float, reference: dict[str, Any], window: dict[str, Any]) -> str:

@@ -62,6 +62,8 @@ class Served:
 
 def read_served(lab: Workspace) -> Served:
     "The model that `current_model.txt` names; `LabError` if it cannot be asked."
+    if not lab.current_model.exists():
+        raise LabError("a model in service", "none", "python src/train.py")
     name = current_model(lab)
     entry = list_without_card(lab, list_model_files(lab)).get(name)
     if entry is not None:

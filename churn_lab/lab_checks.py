@@ -159,7 +159,7 @@ STEPS = ("1", "2", "3", "4", "5", "6", "7", "8", "9")
 # %% ../nbs/inside/lab_checks.ipynb #1abc0019
 def _check_history(lab: Workspace) -> None:
     back = [event for event in read_switches(lab) if event["action"] == "rollback"]
-    demand(back, "a rollback in registry/history.jsonl", "none", "train a second version, then churn-lab rollback")
+    demand(back, "a rollback in registry/history.jsonl", "none", "train a second version (python src/train.py, another seed), then python src/rollback.py")
 
 
 def _check_service(lab: Workspace) -> list[Finding]:

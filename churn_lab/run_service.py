@@ -7,7 +7,6 @@ __all__ = ['app_from_environment', 'serve', 'serve_in_thread']
 
 # %% ../nbs/inside/run_service.ipynb #5e2f0003
 import os
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from typing import Any
 import uvicorn
 
 from .api import create_app
-from .fast_routes import FastRoutes, is_loopback
+from .fast_routes import FastRoutes, check_port_free, is_loopback
 from .files import LabError
 from .workspace import Workspace, find_workspace
 
@@ -26,15 +25,7 @@ def _check_address(host: str, port: int, no_auth: bool) -> None:
     if not (is_loopback(host) or os.environ.get("CHURN_LAB_API_KEY") or no_auth):
         found = f"{host}, which other machines can reach, and no key"
         raise LabError("an address of this machine alone", found, "set CHURN_LAB_API_KEY, or say --no-auth")
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family) as probe:
-            if os.name == "posix":  # elsewhere this option means something else
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-    except OSError as error:
-        found = (error.strerror or str(error)).lower()
-        raise LabError(f"to listen at {host}, port {port}", found, "choose another one: --port 8001") from None
+    check_port_free(host, port)
 
 # %% ../nbs/inside/run_service.ipynb #2406ee11
 def app_from_environment() -> FastRoutes:

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -111,9 +112,13 @@ def _check_answer(lab: Workspace, url: str) -> None:
 
 def _check_refusal(lab: Workspace, url: str) -> None:
     features = read_served(lab).features
-    for change in ({next(iter(features)): [1]}, {"shoe_size": 42}):
+    changes = [
+        ({next(iter(features)): [1]}, "check the request by the contract of step 4"),
+        ({"shoe_size": 42}, 'refuse a field that the contract does not have; in pydantic: ConfigDict(extra="forbid")'),
+    ]
+    for change, next_step in changes:
         status, _ = ask_json(f"{url}/predict", {**features, **change})
-        demand(400 <= status < 500, f"a 4xx for a customer with {change}", status, "check the request by the contract of step 4")
+        demand(400 <= status < 500, f"a 4xx for a customer with {change}", status, next_step)
 
 
 def _check_info(lab: Workspace, url: str) -> None:
@@ -122,12 +127,16 @@ def _check_info(lab: Workspace, url: str) -> None:
     demand(status == 200 and current_model(lab) in named, f"GET /model-info to name {current_model(lab)}", f"{status}: {named[:80]}", "GET /model-info in src/api.py")
 
 
+def _read_lines(lab: Workspace) -> Counter[str]:
+    return Counter(line for path in lab.logs.glob("*") if path.is_file() for line in path.read_text(errors="replace").splitlines())
+
+
 def _check_logged(lab: Workspace, url: str) -> None:
-    features = {**read_served(lab).features, "request_id": "check-of-the-log"}
+    features, before = read_served(lab).features, _read_lines(lab)
     ask_json(f"{url}/predict", features)
-    logs = [path for path in lab.logs.glob("*") if path.is_file()]
-    written = any(b"check-of-the-log" in path.read_bytes() for path in logs)
-    demand(written, "a line in logs/ about each prediction", f"none in {len(logs)} files", "write the line before you answer")
+    new = _read_lines(lab) - before
+    written = any(all(name in line for name in features) for line in new)
+    demand(written, "a line in logs/ about each prediction, with its features", f"{len(new)} new lines: {[*new][:1]}"[:200], "write the line before you answer")
 
 # %% ../nbs/inside/service_checks.ipynb #5e4c0014
 ANSWERS = [

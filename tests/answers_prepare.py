@@ -220,6 +220,11 @@ def split_by_shuffled_names(rows):
     return rows[~tested], rows[tested]
 
 
+def split_by_builtin_hash(rows):
+    test = rows["customer"].map(lambda name: hash(name) % 5 == 0)
+    return rows[~test], rows[test]
+
+
 def split_in_order(rows):
     names = sorted(rows["customer"].unique())
     tested = rows["customer"].isin(names[: len(names) // 5])
@@ -308,6 +313,7 @@ WRONG = [
     ("5.2", lambda hits, alarms, missed: f"{f1_step_by_step(hits, alarms, missed):.2f}", "return the F1"),
     ("5.3", lambda rows: train_test_split(rows, test_size=0.2, random_state=0), "not the row"),
     ("5.3", split_by_shuffled_names, "must not depend on the other rows"),
+    ("5.3", split_by_builtin_hash, "changes with every start"),
     ("5.3", split_in_order, "must not depend on the other rows"),
     ("5.3", lambda rows: split_by_crc(rows)[::-1], "one in five"),
     ("5.3", lambda rows: split_by_crc(rows)[1], "two tables"),

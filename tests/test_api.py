@@ -356,8 +356,11 @@ def test_an_address_that_others_reach_needs_a_key_or_a_word(churn_lab, lab, monk
     code, _, error = churn_lab("serve", "--workspace", lab.root, "--host", "0.0.0.0")
     assert code == 1 and "set CHURN_LAB_API_KEY, or say --no-auth" in error
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        code, _, error = churn_lab("serve", "--workspace", lab.root, "--port", taken.getsockname()[1])
-    assert code == 1 and "address already in use" in error
+        port = taken.getsockname()[1]
+        refused = [churn_lab(name, "--workspace", lab.root, "--port", port) for name in ("serve", "dashboard")]
+    for code, out, error in refused:
+        assert code == 1 and out == "" and error.startswith(f"Expected to listen at 127.0.0.1, port {port}")
+        assert "address already in use" in error and "Next: choose another one" in error
 
 
 def test_model_info_tells_what_was_registered(client, lab):

@@ -34,6 +34,15 @@ def test_a_fall_of_the_mean_is_told_as_a_fall_and_not_as_a_spread():
     assert row["status"] == "drift" and row["test"] == "mean" and "lower on average" in row["finding"]
 
 
+def test_large_numbers_are_told_as_people_write_them():
+    charges = np.random.default_rng(1).gamma(2.0, 1140.0, 3000)
+    edges = np.quantile(charges, np.arange(1, 10) / 10).tolist()
+    row = tell(describe(charges, edges), describe(charges[:200] / 5, edges))
+    assert "lower on average" in row["finding"] and "e+" not in row["finding"]
+    row = tell(describe(charges, edges), describe(charges.mean() + 3 * (charges[:200] - charges[:200].mean()), edges))
+    assert "values spread by" in row["finding"] and "e+" not in row["finding"]
+
+
 def test_a_window_of_new_categories_only_does_not_have_a_psi_of_nothing():
     now = {"kind": "category", "count": 200, "missing": 0, "counts": {"basic": 0, "premium": 0, "gold": 200}}
     row = tell(SEEN, now)

@@ -2,6 +2,7 @@
 
 import ast
 import collections
+import csv
 import json
 import os
 import sys
@@ -40,9 +41,13 @@ def farthest(start):
     return found[-1] if found else None
 
 
+def count_first_cells(path):
+    return dict(collections.Counter(line.split(",")[0] for line in path.read_text().splitlines()[1:]))
+
+
 def count_by_hand(path):
-    rows = path.read_text().splitlines()[1:]
-    return collections.Counter(row.split(",")[0] for row in rows)
+    with path.open(newline="") as file:
+        return collections.Counter(row["region"] for row in csv.DictReader(file))
 
 
 def replace_with_tempfile(path, text):
@@ -325,6 +330,7 @@ RIGHT = [
     *answers_monitor.RIGHT,
     ("1.1", ["logs/", ".gitignore"]),
     ("1.1", (".gitignore", "logs/")),
+    ("1.1", ["logs", ".gitignore"]),
     ("1.2", climb),
     ("1.2", lambda start: next((f for f in (start, *start.parents) if (f / "src/train.py").is_file()), None)),
     ("1.3", lambda path: pd.read_csv(path, keep_default_na=False)["region"].value_counts()),
@@ -333,6 +339,7 @@ RIGHT = [
     ("1.4", lambda path, text: _as_os_error(write_atomic, path, text)),
     ("2.1", "3.1.1"),
     ("2.1", "3." + "1.1"),
+    ("2.1", "pandas==3.1.1"),
     ("2.2", pins_by_packaging),
     ("2.2", pins_by_hand),
     ("2.3", mend_in_a_loop),
@@ -382,6 +389,7 @@ WRONG = [
     ("1.2", lambda start: next((f for f in (start, *start.parents) if (f / "src").is_dir()), None), "without train.py"),
     ("1.3", lambda path: pd.read_csv(path)["region"].value_counts(), "pandas took NA"),
     ("1.3", lambda path: pd.read_csv(path)["region"].fillna("NA").value_counts(), "a region is a text"),
+    ("1.3", count_first_cells, "the column is the one named region"),
     ("1.3", lambda path: len(path.read_text().splitlines()), "a dictionary"),
     ("1.4", lambda path, text: path.write_text(text), "a reader in the middle"),
     ("1.4", replace_and_leave, "a reader in the middle"),

@@ -76,6 +76,11 @@ def test_a_stub_runs_and_has_no_point(tmp_path):
     held = {(f.step, f.aspect): f for f in check_lab(lab)}
     assert [key for key, f in held.items() if f.ok and key[0] > "2"] == [("4", "unchanged since prepare")]
     assert held["3", "data/raw.csv"].next_step == "python src/generate_data.py"
+    assert (
+        held["5", "passed its gate"].next_step
+        == held["6", "the pointer names a version"].next_step
+        == "python src/train.py"
+    )
 
 
 @pytest.mark.parametrize(

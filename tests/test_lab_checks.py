@@ -82,6 +82,11 @@ def test_one_step_is_asked_for_by_its_number_and_the_points_are_told(churn_lab, 
 def test_a_service_built_by_hand_gets_the_points_of_what_it_answers(lab):
     (lab.src / "api.py").write_text(BY_HAND)
     assert all(held(check_lab(lab, ("7",))).values())
+    nameless = BY_HAND.replace("    request_id: str | None = None\n", "").replace('row.pop("request_id")', "None")
+    (lab.src / "api.py").write_text(nameless)
+    assert all(held(check_lab(lab, ("7",))).values())
+    (lab.src / "api.py").write_text(BY_HAND.replace('"features": row', '"features": None'))
+    assert not held(check_lab(lab, ("7",)))["every prediction is logged"]
     careless = BY_HAND.replace('extra="forbid"', 'extra="allow"').replace("LAB.logs", "LAB.root")
     (lab.src / "api.py").write_text(careless.replace(": probability}", ": 1 - probability}"))
     assert held(check_lab(lab, ("7",))) == {

@@ -32,10 +32,11 @@ def check_1_1(answer: Any) -> None:
         (lab.root / ".gitignore").unlink()
         added = create_workspace(folder)
     demand(isinstance(answer, list | tuple | set), "a list of names", f"{answer!r:.80}", 'for example ["data/", "src/api.py"]')
-    extra, missing = [*set(answer) - set(added)], [*set(added) - set(answer)]
+    named, added = ({str(name).rstrip("/\\") for name in names} for names in (answer, added))
+    extra, missing = sorted(named - added), added - named
     demand("src/train.py" not in extra, "only what was missing", "src/train.py, which is there", "an edited file is there, and is left alone")
-    demand(not extra, "only what was missing", ", ".join(map(str, extra)), "leave out what is still in the project")
-    demand(not missing, f"{len(added)} names", f"{len(set(answer))}", "one of the things that were taken away is not in your list")
+    demand(not extra, "only what was missing", ", ".join(extra), "leave out what is still in the project")
+    demand(not missing, f"{len(added)} names", f"{len(named)}", "one of the things that were taken away is not in your list")
 
 # %% ../../nbs/inside/classroom/room_01.ipynb #70010007
 @exercise(
@@ -67,7 +68,11 @@ def check_1_2(find_project: Callable) -> None:
             demand(same, f"{shown} for {start.relative_to(root)}", str(found).replace(str(root), "~"), why)
 
 # %% ../../nbs/inside/classroom/room_01.ipynb #70010009
-_REGIONS = [("region,churn\nNA,1\nEU,0\nNA,0\nAS,1\n", {"NA": 2, "EU": 1, "AS": 1}), ("region,churn\nNA,0\nNaN,1\nnull,1\n", {"NA": 1, "NaN": 1, "null": 1})]
+_REGIONS = [
+    ("region,churn\nNA,1\nEU,0\nNA,0\nAS,1\n", {"NA": 2, "EU": 1, "AS": 1}, "pandas took NA for 'not available': tell it not to"),
+    ("region,churn\nNA,0\nNaN,1\nnull,1\n", {"NA": 1, "NaN": 1, "null": 1}, "a region is a text, whatever it looks like"),
+    ('name,region\n"Lee, Ada",NA\n"Roe, Bert",EU\n', {"NA": 1, "EU": 1}, "the column is the one named region, and a comma in quotes is none"),
+]
 
 
 @exercise(
@@ -79,14 +84,13 @@ _REGIONS = [("region,churn\nNA,1\nEU,0\nNA,0\nAS,1\n", {"NA": 2, "EU": 1, "AS": 
 def check_1_3(count_regions: Callable) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "customers.csv"
-        for content, expected in _REGIONS:
+        for content, expected, why in _REGIONS:
             path.write_text(content)
             found = call(count_regions, path)
             found = found.to_dict() if hasattr(found, "to_dict") else found
             demand(isinstance(found, dict), "a dictionary, region -> customers", f"{found!r:.80}", "count with value_counts, or a Counter")
             found = {str(key): int(value) for key, value in found.items()}
-            demand("NA" in found, "'NA' among the regions", found, "pandas took NA for 'not available': tell it not to")
-            demand(found == expected, expected, found, "a region is a text, whatever it looks like")
+            demand(found == expected, expected, found, why)
             demand(path.read_text() == content, "the file as it was", "another content", "read, do not write")
 
 # %% ../../nbs/inside/classroom/room_01.ipynb #70010011

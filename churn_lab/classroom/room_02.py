@@ -19,8 +19,9 @@ from .exercises import call, demand, exercise
 )
 def check_2_1(answer: Any) -> None:
     demand(isinstance(answer, str), "a version as text", f"{answer!r:.40}", 'such as "3.2.0"')
-    demand(answer != "3.9.0", "the version that was tested", answer, "the newest one may work; the pin is the one that did")
-    demand(answer == "3.1.1", "the version that was tested", answer, "which line of constraints.txt names pandas?")
+    version = answer.lower().removeprefix("pandas").lstrip("= ")
+    demand(version != "3.9.0", "the version that was tested", answer, "the newest one may work; the pin is the one that did")
+    demand(version == "3.1.1", "the version that was tested", answer, "which line of constraints.txt names pandas?")
 
 # %% ../../nbs/inside/classroom/room_02.ipynb #70020007
 _CONSTRAINTS = """# the tested pins

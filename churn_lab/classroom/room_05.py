@@ -77,6 +77,18 @@ def _split(answer: Callable, rows: pd.DataFrame) -> tuple[set, set]:
     demand(not both, "each customer on one side", f"{len(both)} customers on both", "it is the customer who decides, not the row")
     return set(train["customer"]), set(test["customer"])
 
+
+def _split_at_next_start(answer: Callable, rows: pd.DataFrame) -> tuple[set, set]:
+    "The customers on both sides in a Python that is started anew: there, its own hash() of a text is another."
+    names = getattr(answer, "__globals__", {})
+    if "hash" in names:  # somebody's own
+        return _split(answer, rows)
+    names["hash"] = lambda value: hash(("next start", value))
+    try:
+        return _split(answer, rows)
+    finally:
+        del names["hash"]
+
 # %% ../../nbs/inside/classroom/room_05.ipynb #70050018
 @exercise(
     "5.3",
@@ -92,6 +104,8 @@ def check_5_3(split_customers: Callable) -> None:
     more = pd.concat([rows, _snapshots(800, 6)], ignore_index=True)
     moved = learned & _split(split_customers, more)[1]
     demand(not moved, "nobody who was learned from in next month's test rows", f"{len(moved)} customers", "the side must not depend on the other rows, or on their order")
+    moved = learned & _split_at_next_start(split_customers, rows)[1]
+    demand(not moved, "the same sides when Python is started again", f"{len(moved)} customers on the other side", "hash() of a text changes with every start: take a hash that does not")
     few = _split(split_customers, rows[rows["customer"].isin(sorted(tested)[:40])])
     demand(not few[0], "the same side when only a part of the file comes", f"{len(few[0])} test customers now in train", "ask each name by itself")
 
