@@ -23,6 +23,8 @@ from churn_lab.classroom.grade_pages import file_name
 from churn_lab.classroom.grading import grade, read_result
 from churn_lab.classroom.remote_answer import Gone, Peer
 from churn_lab.classroom.student_edition import build_edition
+from churn_lab.classroom.submission import find_answers, read_course
+from churn_lab.classroom.unpack import Findings
 from churn_lab.files import LabError
 from churn_lab.generate_data import generate
 from churn_lab.git_lab.reset import build_state
@@ -450,3 +452,26 @@ def test_an_answer_that_leans_on_what_only_the_page_gives_is_judged_after_the_pa
     rows = {row["number"]: row for row in read_result(tmp_path / "grades", "ada")["exercises"]}
     assert rows["2.1"]["state"] == "right"
     assert "NameError: name 'nowhere'" in rows["2.3"]["found"] and rows["2.3"]["seconds"] < 20
+
+
+def test_a_function_of_the_same_name_on_another_page_is_no_answer(edition, tmp_path):
+    pages = read_course(ways.ROOT / "nbs")
+    folder = ways.hand_in(tmp_path / "ada", edition, {"6.4": ways.wrong("6.4")}, ["06_registry", "08_monitor_drift"])
+    answers = find_answers(folder, pages, Findings())
+    assert {
+        stem: [number for cell in cells if cell["changed"] for number in cell["numbers"]]
+        for stem, cells in answers.items()
+    } == {
+        "06_registry": ["6.4"],
+        "08_monitor_drift": [],
+    }
+    own = {
+        "cell_type": "code",
+        "id": "mine",
+        "metadata": {},
+        "source": "def best_version(versions, metric):\n    return 1",
+    }
+    ways.write(tmp_path / "ada" / "retyped.ipynb", {"cells": [own], "metadata": {}})
+    (tmp_path / "ada" / "nbs" / "06_registry.ipynb").unlink()
+    answers = find_answers(folder, pages, Findings())
+    assert [cell["numbers"] for cell in answers["06_registry"]] == [["6.2"]]

@@ -125,7 +125,7 @@ def _match(page: Page, cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
         if not any(number in cell["numbers"] for cell in matched):
             wanted = re.compile(rf"^def {re.escape(exercise['expression'])}\(", re.M)
             for cell in matched:
-                if cell["changed"] and wanted.search(cell["source"]):
+                if cell["changed"] and wanted.search(cell["source"]) and not _CHECKED.search(cell["source"]):
                     cell["numbers"].append(number)
     return matched
 
@@ -140,13 +140,14 @@ def find_answers(
     for path in sorted(folder.rglob("*.ipynb")):
         shown = path.relative_to(folder).as_posix()
         cells = _read_notebook(path, shown, findings)
-        belongs = False
-        for page in pages:
-            ids = {str(cell.get("id", "")) for cell in cells}
+        ids = {str(cell.get("id", "")) for cell in cells}
+        known = [page for page in pages if ids & {*page.sources} or {*_CHECKED.findall("\n".join(map(cell_source, cells)))} & {*page.exercises}]
+        belongs = bool(known)
+        for page in known or pages:  # a function's name alone tells little: two pages may ask for a `mend`
             matched = _match(page, cells)
-            if ids & {*page.sources} or any(cell["numbers"] for cell in matched):
+            answered = sum(cell["changed"] and bool(cell["numbers"]) for cell in matched)
+            if known or answered:
                 belongs = True
-                answered = sum(cell["changed"] and bool(cell["numbers"]) for cell in matched)
                 candidates.setdefault(page.stem, []).append((answered, path.stem == page.stem, shown, matched))
         if cells and not belongs and not re.match(r"\d\d[ab]?_|index", path.stem):
             findings.notes.append(f"{shown} has no exercise of this course")
