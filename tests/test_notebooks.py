@@ -135,7 +135,15 @@ def test_outputs_come_out_again_in_order(tmp_path):
     assert result.returncode == 0, result.stdout[-4000:]
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", NOTEBOOKS if SOAK else FRONT_ROOMS, ids=lambda path: path.stem)
 def test_outputs_come_out_again_alone(path, tmp_path):
     result = validate([path], tmp_path)
     assert result.returncode == 0, result.stdout[-4000:]
+
+
+@pytest.mark.parametrize("place", range(12))
+def test_outputs_of_machine_rooms_come_out_again_in_one_project(place, tmp_path):
+    rooms = [room for room in MACHINE_ROOMS if SOAK or not room.stem.startswith("room_")]  # test_exercises asks those
+    rooms = rooms[place::12]  # several at a time: to make a project takes longer than a room does
+    result = validate(rooms, tmp_path)
+    assert result.returncode == 0, f"{[room.stem for room in rooms]}\n{result.stdout[-4000:]}"
