@@ -151,5 +151,7 @@ def create_dashboard(
 # %% ../nbs/inside/dashboard.ipynb #da5b1015
 def run_dashboard(lab: Workspace, port: int = 8001, service_url: str = "http://127.0.0.1:8000") -> None:
     "Show the page on this machine until somebody stops it."
+    if hasattr(os, "nice"):
+        os.nice(10)  # the service, which answers customers, comes first
     config = uvicorn.Config(create_dashboard(lab, service_url), host="127.0.0.1", port=port, log_level="warning", timeout_graceful_shutdown=1)
     uvicorn.Server(config).run()
