@@ -48,8 +48,8 @@ def read_view(query: dict[str, str]) -> dict[str, str]:
 class Dashboard:
     "A project, looked at while somebody looks at the page."
 
-    def __init__(self, lab: Workspace, service_url: str, guard: Guard, every: float = 1.2):  # seconds
-        self.lab, self.guard, self.every = lab, guard, every
+    def __init__(self, lab: Workspace, service_url: str, every: float = 1.2):  # seconds between two looks
+        self.lab, self.every = lab, every
         self.watched, self.looked, self.lock = Watched(lab, service_url), 0.0, asyncio.Lock()
         self.compared: dict[tuple, dict[str, Any]] = {}
 
@@ -112,11 +112,10 @@ def create_dashboard(
     lab: Workspace,
     service_url: str = "http://127.0.0.1:8000",  # where its service listens
     api_key: str | None = None,  # default: the variable CHURN_LAB_API_KEY
-    every: float = 1.2,  # seconds between two looks
 ) -> Starlette:
     "The page as an ASGI application. It reads the project's files and changes none."
     guard = Guard(os.environ.get("CHURN_LAB_API_KEY") if api_key is None else api_key, no_auth=False)
-    dashboard = Dashboard(lab, service_url, guard, every)
+    dashboard = Dashboard(lab, service_url)
 
     def refuse(request: Request) -> JSONResponse | None:
         try:

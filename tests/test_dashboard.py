@@ -1,5 +1,6 @@
 """One screen: a real browser, a real service, traffic that shifts, a rollback, a service that is killed."""
 
+import asyncio
 import json
 import os
 import shutil
@@ -8,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import numpy as np
@@ -15,9 +17,9 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from conftest import snapshot, wait_until
 from starlette.testclient import TestClient
-from test_page import CHROMIUM, OPTIONS, Visit
+from test_page import Visit
 
-from churn_lab.dashboard import create_dashboard
+from churn_lab.dashboard import PARTS, Dashboard, create_dashboard, read_view, stream_parts
 from churn_lab.dashboard_data import Watched, describe_project, estimate_f1_interval, look_again
 from churn_lab.files import LabError
 from churn_lab.log_slices import LogSlices, cut_slices, describe_counts, read_new, read_past
@@ -60,18 +62,6 @@ def running(command, lab, **more):
     finally:
         process.terminate()
         process.wait(15)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with playwright.sync_playwright() as driver:
-        try:
-            browser = driver.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
-        except playwright.Error as error:
-            pytest.skip(f"no browser to test with: {error.message.splitlines()[0]} (apt-get install chromium)")
-        yield browser
-        browser.close()
 
 
 def send(lab, rows: int, shifts=(), seed: int = 0) -> None:
@@ -141,17 +131,6 @@ def test_nothing_is_in_the_way_of_whoever_cannot_see_or_use_a_mouse(browser, lab
 
 
 # --- without a browser ---
-
-
-def parts(app, query: str = "", n: int = 1, headers=None) -> list[dict]:
-    """The first so many lines that the page would get."""
-    lines = []
-    with TestClient(app).stream("GET", f"/changes?{query}", headers=headers) as answer:
-        for line in answer.iter_lines():
-            lines += [json.loads(line)] if line else []
-            if len(lines) >= n:
-                return lines
-    return lines
 
 
 def test_what_is_not_there_is_said(empty_lab, lab):
@@ -297,13 +276,27 @@ def test_a_switch_of_the_model_counts_anew_against_what_that_one_learned(lab):
     watched.log.close()
 
 
-def test_nothing_is_sent_while_nothing_changes(lab):
+def test_what_has_changed_is_sent_once_and_nothing_while_nothing_changes(lab):
     simulate_predictions(lab, draw_traffic(lab, 250), start=time.time() - 86400, seconds=1)
-    watched = Watched(lab, NOBODY)
-    look_again(watched, patience=5)
-    told = [describe_project(watched, "week", clock=1e9 + n) for n in (0, 1)]
-    assert told[0]["now"] == told[1]["now"] and told[0]["time"]["charts"] == told[1]["time"]["charts"]
-    watched.log.close()
+
+    async def follow() -> list[list[str]]:
+        """The parts that each of four looks sent; before the last one somebody rolls back."""
+        stream, looks = stream_parts(Dashboard(lab, NOBODY, every=0.05), read_view({"span": "week"}), {}), [[]]
+        async for line in stream:
+            if line.strip():
+                looks[-1].append(json.loads(line)["part"])
+            elif len(looks) == 4:
+                return looks
+            else:
+                looks.append([])
+                if len(looks) == 4:
+                    rollback(lab)
+        return looks
+
+    with ThreadPoolExecutor() as elsewhere:  # the browser's driver has a loop in this thread
+        first, second, third, after = elsewhere.submit(asyncio.run, follow()).result()
+    assert set(first) == set(PARTS) and second == third == []
+    assert {"now", "time", "versions", "history"} <= set(after)
 
 
 def test_the_interval_of_an_f1_holds_it_as_often_as_it_says():

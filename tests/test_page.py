@@ -15,22 +15,6 @@ from churn_lab.registry import promote
 from churn_lab.registry_history import current_model
 from churn_lab.serving_model import open_model
 
-CHROMIUM = "/usr/bin/chromium"
-OPTIONS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
-OPTIONS += ["--disable-component-update", "--disable-sync"]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with playwright.sync_playwright() as driver:
-        try:
-            browser = driver.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
-        except playwright.Error as error:
-            pytest.skip(f"no browser to test with: {error.message.splitlines()[0]} (apt-get install chromium)")
-        yield browser
-        browser.close()
-
 
 @pytest.fixture
 def served(lab):
