@@ -78,7 +78,7 @@ def fit_forest(
         pipeline = build_pipeline(contract, seed, **asdict(forest))
         return pipeline.fit(split.train[contract.names], split.train[contract.target])
     except ValueError as error:
-        raise LabError("settings that RandomForestClassifier accepts", str(error), "change that setting") from None
+        raise LabError("settings that RandomForestClassifier accepts", str(error).rstrip("."), "change that setting") from None
 
 # %% ../nbs/inside/fit_forest.ipynb #05bd0002
 MANY_ROWS, PROBED_ROWS = 1_000_000, 10_000

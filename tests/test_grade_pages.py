@@ -4,7 +4,6 @@ import random
 import re
 
 import pytest
-from test_page import browser  # noqa: F401, the fixture
 
 from churn_lab.classroom.grade_pages import file_name, write_cohort, write_student
 
