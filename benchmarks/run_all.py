@@ -83,7 +83,7 @@ def measure(script: Path, options: list[str], before: dict[str, Any]) -> dict[st
     how = f"{started:%Y-%m-%d %H:%M} UTC, {minutes:.1f} minutes, load at the start {load:.2f} a core"
     result = {"how": how, "machine": describe_machine(), "options": options, "rows": rows}
     if reason:
-        reason = ": ".join([reason, *last])[:300]
+        reason = ": ".join([reason, *last])[:300].replace("|", "/")
         names = [row["figure"] for row in rows if row["kind"] == "figure"]
         lost = [row for row in before.get("rows", []) if row["kind"] == "figure" and row["figure"] not in names]
         lost = lost or [{"kind": "figure", "figure": f"what {script.name} measures"}]
