@@ -8,7 +8,7 @@ __all__ = ['EXIT_CODES', 'check_drift', 'read_predictions']
 # %% ../nbs/08_monitor_drift.ipynb #fa456895
 from typing import TYPE_CHECKING
 
-from .drift_findings import DriftResult, judge_window, list_findings
+from .drift_findings import DriftResult, judge_window
 from .drift_statistics import check_arguments
 from .log_window import check_found, read_last, read_window
 from .model_cards import read_card
