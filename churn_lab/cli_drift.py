@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from churn_lab.cli_cluster import ClusterOption, read_on
 from churn_lab.cli_output import JsonOption, WorkspaceOption, show, show_json
 from churn_lab.files import LabError
 from churn_lab.workspace import find_workspace
@@ -26,6 +27,7 @@ def drift(
     every: Annotated[
         str | None, typer.Option(help="Repeat until stopped: 60s. Speaks when the verdict changes.")
     ] = None,
+    cluster: ClusterOption = None,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -51,6 +53,9 @@ def drift(
         raise typer.BadParameter("choose one of --since and --all")
     start = None if since is None else parse_since(since)
     lab = find_workspace(workspace)
+    if cluster and (every or not (all_lines or since)):
+        print("read here: a cluster is for one look at --all or --since", file=sys.stderr)
+        cluster = None
     if every:
         from churn_lab.drift_report import parse_every, watch_drift
 
@@ -65,7 +70,8 @@ def drift(
         except KeyboardInterrupt:
             raise typer.Exit(code) from None
     gc.disable()  # one check leaves little garbage, and each look for it goes through every object
-    result = check_drift(lab, z_threshold, last_n, start, all_lines, any_model)
+    with read_on(cluster, lab) as read:
+        result = check_drift(lab, z_threshold, last_n, start, all_lines, any_model, **read)
     if as_json:
         show_json(result.to_dict())
     else:

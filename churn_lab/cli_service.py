@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from churn_lab.cli_cluster import ClusterOption, predict_parts
 from churn_lab.cli_output import JsonOption, WorkspaceOption, show_json
 from churn_lab.workspace import find_workspace
 
@@ -73,23 +74,37 @@ def dashboard(
 
 
 def predict(
-    file: Annotated[Path, typer.Argument(help="A CSV (also .gz) or Parquet file with the model's columns.")],
+    file: Annotated[
+        str, typer.Argument(help="A CSV (also .gz) or Parquet file with the model's columns; a folder, or 'a pattern'.")
+    ],
     out: Annotated[
-        Path | None, typer.Option(help="Where the result goes.", show_default="NAME_predictions.csv")
+        Path | None, typer.Option(help="Where the result goes; a folder, in parts.", show_default="NAME_predictions")
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads to use.", show_default="one a core")] = None,
     strict: Annotated[
         bool,
         typer.Option("--strict", help="Refuse rows that cannot be scored, and categories that training never saw."),
     ] = False,
+    part_mb: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Score in parts of so many MB into a folder.", show_default="16, where there are parts"
+        ),
+    ] = None,
+    cluster: ClusterOption = None,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Score each row of a file: its columns, and probability and prediction. Bad rows go to NAME_rejected.csv."""
+    """Score each row of a file: its columns, and probability and prediction. Bad rows go to NAME_rejected.csv.
+
+    A folder, a pattern, --part-mb and --cluster give a folder of parts with manifest.json; run again, it goes on.
+    """
+    lab = find_workspace(workspace)
+    if cluster or part_mb or Path(file).is_dir() or (set(file) & set("*?[") and not Path(file).exists()):
+        return predict_parts(lab, file, out, part_mb, threads or os.cpu_count() or 1, strict, cluster, as_json)
     from churn_lab.batch_scoring import score_file
 
-    lab = find_workspace(workspace)
-    with byte_bar(file.name) as report:
+    with byte_bar(Path(file).name) as report:
         scored = score_file(lab, file, out, threads, strict, report)
     if as_json:
         return show_json({"file": scored.path, **{key: value for key, value in vars(scored).items() if key != "path"}})

@@ -28,6 +28,9 @@ class LabError(Exception):
         self.expected, self.found, self.next_step = expected, found, next_step
         super().__init__(f"Expected {expected}, found {found}.\nNext: {next_step}")
 
+    def __reduce__(self):  # so that it can be sent from one process to another
+        return type(self), (self.expected, self.found, self.next_step)
+
 # %% ../nbs/inside/files.ipynb #9281afe2
 @contextmanager
 def name_os_errors(path: Path):

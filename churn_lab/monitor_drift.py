@@ -6,11 +6,12 @@
 __all__ = ['EXIT_CODES', 'check_drift', 'read_predictions']
 
 # %% ../nbs/08_monitor_drift.ipynb #fa456895
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from .drift_findings import DriftResult, judge_window
 from .drift_statistics import check_arguments
-from .log_window import check_found, read_last, read_window
+from .log_window import LogWindow, check_found, read_last, read_window
 from .model_cards import read_card
 from .reference import check_reference
 from .registry_history import current_model
@@ -29,11 +30,12 @@ def check_drift(
     since: float | None = None,  # or all from this moment on, in seconds since 1970
     all_lines: bool = False,  # or all there are
     any_model: bool = False,  # also predictions of other models than the one in service
+    read: Callable[..., LogWindow] = read_window,  # how the log is added up; on a cluster, a file a worker
 ) -> DriftResult:
     "Whether recent customers look like those that the model in service learned from."
     check_arguments(z_threshold, last_n)
     card = check_reference(read_card(lab, current_model(lab)))
-    window = read_window(lab, card, any_model, None if all_lines or since is not None else last_n, since)
+    window = read(lab, card, any_model, None if all_lines or since is not None else last_n, since)
     check_found(lab, window)
     result = judge_window(card["reference"], window.sample, z_threshold, not any_model)
     return result.add_log(card, window, any_model)

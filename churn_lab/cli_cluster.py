@@ -1,0 +1,96 @@
+"""What commands do with a cluster: the option, the connection, and `predict` in parts."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from churn_lab.cli_output import show_json
+from churn_lab.files import LabError
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+    from churn_lab.workspace import Workspace
+
+ClusterOption = Annotated[
+    str | None,
+    typer.Option(
+        envvar="CHURN_LAB_CLUSTER",
+        help="A Dask scheduler's address, or local, or local:4 for workers on this machine. Workers run whatever the "
+        "scheduler sends: on a network that you trust only.",
+    ),
+]
+
+
+@contextmanager
+def connect(address: str) -> Iterator["Client"]:
+    """A cluster, with a line on standard error that says how large it is and where its dashboard is."""
+    try:
+        from churn_lab.cluster import open_cluster
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] not in ("dask", "distributed"):
+            raise
+        next_step = "pip install -c constraints.txt -e '.[scale]' in the course's folder"
+        raise LabError("Dask, for --cluster", "no such package here", next_step) from None
+    with open_cluster(address, tell=lambda text: print(text, file=sys.stderr)) as client:
+        yield client
+
+
+def predict_parts(
+    lab: "Workspace",
+    source: str,
+    out: Path | None,
+    part_mb: int | None,
+    threads: int,
+    strict: bool,
+    cluster: str | None,
+    as_json: bool,
+) -> None:
+    """Score files in parts, here or on a cluster, and say what was done."""
+    from churn_lab.cli_service import byte_bar
+    from churn_lab.file_parts import find_files
+    from churn_lab.score_parts import PART_MB, choose_folder, score_parts
+
+    files = find_files(source)
+    out = out or choose_folder(source, files)
+    given: dict[str, Any] = {"part_bytes": (part_mb or PART_MB) << 20, "strict": strict}
+    if cluster:
+        with connect(cluster) as client, byte_bar(out.name) as on_part:
+            from churn_lab.cluster import share_work
+
+            run = share_work(client, [*files.values(), lab.models], out)
+            done = score_parts(lab, files, out, **given, on_part=on_part, run=run)
+    else:
+        with byte_bar(out.name) as on_part:
+            done = score_parts(lab, files, out, **given, threads=threads, on_part=on_part)
+    if as_json:
+        return show_json({"folder": out, **done})
+    parts = f"{len(done['parts'])} parts, {len(done['parts']) - done['fresh']} of them from an earlier run"
+    called = f"{done['predicted_positive']} will probably leave, by {done['model']['model_file']}"
+    print(f"{out / 'parts'}: {done['rows']} rows in {parts}; {called}")
+    if done["rejected"]:
+        print(f"{out / 'rejected'}: {done['rejected']} rows that cannot be scored, with line and reason")
+    if done["unseen"]:
+        found = ", ".join(f"{name} in {count} rows" for name, count in done["unseen"].items())
+        print(f"Categories that training never saw: {found}; the column unseen tells which rows.")
+
+
+@contextmanager
+def read_on(cluster: str | None, lab: "Workspace") -> Iterator[dict[str, Any]]:
+    """The argument `read` of `check_drift` for a cluster; nothing, without one."""
+    if not cluster:
+        yield {}
+        return
+    from functools import partial
+
+    from churn_lab.log_sums import read_window_by
+    from churn_lab.prediction_log import find_logs
+
+    with connect(cluster) as client:
+        from churn_lab.cluster import share_work
+
+        yield {"read": partial(read_window_by, share_work(client, find_logs(lab)))}
