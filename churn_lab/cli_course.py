@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from churn_lab.cli_cluster import ClusterOption, connect
 from churn_lab.cli_output import JsonOption, WorkspaceOption, show, show_json, working
 from churn_lab.files import LabError
 from churn_lab.workspace import Workspace, create_workspace, find_workspace, locate_workspace
@@ -129,6 +130,7 @@ def run(
     jobs: Annotated[
         int | None, typer.Option(min=1, max=64, help="Of a grid: how many runs at once.", show_default="2")
     ] = None,
+    cluster: ClusterOption = None,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -146,10 +148,13 @@ def run(
         texts[name] = [*texts.get(name, []), value]
     values = split_values(texts, choose_notebooks(find_notebooks(), only, start))
     if any(len(several) > 1 for several in values.values()):
-        run_many(workspace, values, only, start, best or "f1", jobs or 2, as_json)
+        asked = {"only": only, "start": start, "best": best or "f1", "jobs": jobs or 2}
+        run_many(locate_workspace(workspace), values, asked, cluster, as_json)
     elif best or jobs:
         raise LabError("several values for a parameter, with --best or --jobs", "no grid", "-p seed=1..5")
     else:
+        if cluster:
+            print("run here: a cluster is for several runs, as with -p seed=1..5", file=sys.stderr)
         run_one(workspace, {name: text for name, (text,) in texts.items()}, only, start, as_json)
 
 
@@ -194,30 +199,24 @@ def run_one(
 
 
 def run_many(
-    workspace: Path | None,
-    values: dict[str, list[Any]],
-    only: list[str] | None,
-    start: str | None,
-    best: str,
-    jobs: int,
-    as_json: bool,
+    lab: Workspace, values: dict[str, list[Any]], asked: dict[str, Any], cluster: str | None, as_json: bool
 ) -> None:
     """A grid of runs, told as a table."""
     from churn_lab.grid_run import run_grid
 
     count = math.prod(len(several) for several in values.values())
-    told = ", ".join(f"{name}={','.join(map(str, several))}" for name, several in values.items() if len(several) > 1)
+    told = " · ".join(f"{name}={','.join(map(str, several))}" for name, several in values.items() if len(several) > 1)
     print(f"{count} runs: {told}", file=sys.stderr)
-    ended = 0
+    ended, best = 0, asked["best"]
     try:
-        with counting_bar(count) as advance:
+        with share_on(cluster, lab, values.get("raw", [])) as share, counting_bar(count) as advance:
 
             def on_done(result: dict[str, Any]) -> None:
                 nonlocal ended
                 ended += 1
                 advance()
 
-            result = run_grid(workspace, values, only, start, best, jobs, on_done=on_done)
+            result = run_grid(lab.root, values, **asked, **share, on_done=on_done)
     except KeyboardInterrupt:
         print(
             f"stopped; {ended} of {count} runs are finished. Next: the same command, which keeps them", file=sys.stderr
@@ -244,6 +243,20 @@ def run_many(
     if not as_json:
         print(f"report: {result['report']}")
     raise typer.Exit(0 if result["ok"] else 1)
+
+
+@contextmanager
+def share_on(cluster: str | None, lab: Workspace, raw: list[str]) -> Iterator[dict[str, Any]]:
+    """The argument `share` of `run_grid` for a cluster; nothing, without one."""
+    if not cluster:
+        yield {}
+        return
+    from churn_lab.course import find_notebooks
+
+    with connect(cluster) as client:
+        from churn_lab.cluster import share_work
+
+        yield {"share": share_work(client, [*find_notebooks(), *map(Path, filter(None, raw))], lab.runs / "grid")}
 
 
 @contextmanager

@@ -119,11 +119,14 @@ def run_once(arguments: dict[str, Any]) -> dict[str, Any]:
 # %% ../nbs/inside/grid_run.ipynb #6c1d0016
 def run_batch(
     runs: list[dict[str, Any]],  # arguments of `run`, one dictionary a run; each with its own `workspace`
-    jobs: int = 2,  # how many at once
+    jobs: int = 2,  # how many at once on this machine
     on_done: Callable[[dict[str, Any]], None] = lambda result: None,  # called with each result
+    share: Callable | None = None,  # what spreads them over a cluster: `share_work` of `churn_lab.cluster`
 ) -> list[dict[str, Any]]:  # what `run` returned, in the same order, and `kept`: it was finished already
     "Run the lab many times side by side, each in an empty project; what is finished already is kept."
     results, settled = [], [_settle(arguments) for arguments in runs]
+    if share:
+        return share(run_once, settled, lambda place, result: on_done(result))
     try:
         for result in Parallel(n_jobs=jobs, return_as="generator")(map(delayed(run_once), settled)):
             if result["failure"] and result["failure"]["error"] == "stopped by Ctrl-C":
@@ -243,9 +246,10 @@ def run_grid(
     only: list[str] | None = None,  # numbers of notebooks: ["3", "05b"]
     start: str | None = None,  # the number to begin at
     best: str = "f1",  # the figure to choose the best by, a name of `FIGURES`
-    jobs: int = 2,  # how many runs at once
+    jobs: int = 2,  # how many runs at once on this machine
     notebooks: Path | None = None,  # the folder of the notebooks
     on_done: Callable[[dict[str, Any]], None] = lambda result: None,  # called with each result
+    share: Callable | None = None,  # what spreads them over a cluster
 ) -> dict[str, Any]:  # `ok rows report`; rows: `parameters state reason figures seconds kept best report`
     "Run the lab once for each combination of values, each in a project of its own, and write one report."
     combinations = _check_grid(parameters, choose_notebooks(find_notebooks(notebooks), only, start), best)
@@ -255,7 +259,8 @@ def run_grid(
     places = [folder / re.sub(r"[^\w.,=+-]", "_", name)[:120] for name in names]
     shared = {"only": only, "start": start, "notebooks": notebooks}
     runs = [{"workspace": place, "parameters": combination, **shared} for place, combination in zip(places, combinations)]
-    results = run_batch(runs, jobs, on_done)
+    folder.mkdir(parents=True, exist_ok=True)
+    results = run_batch(runs, jobs, on_done, share)
     rows = [_make_row({n: c[n] for n in varied}, result, folder) for c, result in zip(combinations, results)]
     _mark_best(rows, best)
     fixed = {name: values[0] for name, values in parameters.items() if len(values) == 1}

@@ -92,6 +92,25 @@ def test_ctrl_c_ends_a_grid_at_once_and_the_same_command_goes_on(churn_lab, tmp_
     assert [row["kept"] for row in json.loads(out)["rows"]] == [True, True]
 
 
+def test_on_a_cluster_a_run_whose_worker_dies_begins_again_in_an_empty_project(churn_lab, tmp_path, write_page):
+    pytest.importorskip("distributed")
+    once = f"""
+import os, signal
+from pathlib import Path
+if seed == 2 and not Path({str(tmp_path / "killed")!r}).exists():
+    Path({str(tmp_path / "killed")!r}).touch()
+    os.kill(os.getppid(), signal.SIGKILL)  # the worker
+"""
+    write_page("seed = 1", once)
+    arguments = ["run", "-p", "seed=1..2", "--workspace", tmp_path / "lab", "--json"]
+    code, out, error = churn_lab(*arguments, "--cluster", "local:2")
+    result = json.loads(out)
+    assert code == 0 and "2 workers; dashboard: http" in error and (tmp_path / "killed").exists()
+    assert [row["state"] for row in result["rows"]] == ["done", "done"]
+    assert [row["report"].split("/")[0] for row in result["rows"]] == ["seed=1", "seed=2_2"]
+    assert [row["kept"] for row in json.loads(churn_lab(*arguments, "--jobs", "1")[1])["rows"]] == [True, True]
+
+
 def test_a_killed_process_and_a_place_that_cannot_be_made_are_told(tmp_path, write_page):
     nbs = write_page("seed = 1", "import os, signal\nos.kill(os.getppid(), signal.SIGKILL)")
     runs = [{"workspace": tmp_path / name, "notebooks": nbs} for name in "ab"]
