@@ -424,6 +424,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                               'churn_lab/classroom/sandbox.py'),
                                              'churn_lab.classroom.sandbox._read_family': ( 'inside/classroom/sandbox.html#_read_family',
                                                                                            'churn_lab/classroom/sandbox.py'),
+                                             'churn_lab.classroom.sandbox._read_memory': ( 'inside/classroom/sandbox.html#_read_memory',
+                                                                                           'churn_lab/classroom/sandbox.py'),
                                              'churn_lab.classroom.sandbox.describe_way': ( 'inside/classroom/sandbox.html#describe_way',
                                                                                            'churn_lab/classroom/sandbox.py'),
                                              'churn_lab.classroom.sandbox.end': ( 'inside/classroom/sandbox.html#end',
