@@ -19,7 +19,7 @@ from figures import record, record_growth
 
 from churn_lab.classroom.grading import read_result
 from churn_lab.classroom.student_edition import build_edition
-from churn_lab.notebook_runner import kernel_manager
+from churn_lab.notebook_runner import start_kernel, stop_kernel
 from churn_lab.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -143,11 +143,10 @@ def compare(out: Path, expected: dict[str, Expected]) -> tuple[int, list[str]]:
 def run_papermill(student: Path, folder: Path) -> float:
     """Seconds that papermill takes for one student's notebooks, in order, errors allowed."""
     started = time.perf_counter()
-    lab = kernel_manager(Workspace(folder / "my-lab"))
     for path in sorted((student / "nbs").glob("*.ipynb")):
-        papermill.execute_notebook(
-            str(path), str(folder / path.name), progress_bar=False, kernel_manager_class=lab, cwd=str(folder)
-        )
+        kernel = start_kernel(Workspace(folder / "my-lab"), folder)
+        papermill.execute_notebook(str(path), str(folder / path.name), progress_bar=False, km=kernel, cwd=str(folder))
+        stop_kernel(kernel)
     return time.perf_counter() - started
 
 

@@ -10,27 +10,12 @@ import os
 import time
 import uuid
 from collections.abc import Callable
-from importlib.metadata import version
-
-from fastapi import FastAPI
-from fastapi.responses import JSONResponse
 
 from .api_description import add_description
-from .fast_routes import FastRoutes, Guard, Refusal, Service
+from .fast_routes import FastRoutes, Guard, Service
 from .page import add_pages
-from .service_health import add_information, service_lifespan
+from .service_health import add_information, make_application
 from .workspace import Workspace
-
-# %% ../nbs/07_api.ipynb #07f00002
-def _make_application(service: Service) -> FastAPI:
-    "A FastAPI application without routes, for this service."
-    app = FastAPI(
-        title="churn_lab", version=version("churn_lab"), docs_url=None, redoc_url=None, openapi_url=None, lifespan=service_lifespan,
-        description="Will this customer leave? Answered by the model in service, checked by its data contract.",
-    )  # fmt: skip
-    app.state.service = service
-    app.add_exception_handler(Refusal, lambda _, refusal: JSONResponse({"detail": refusal.detail}, refusal.status))
-    return app
 
 # %% ../nbs/07_api.ipynb #3c3de3e3
 def create_app(
@@ -44,7 +29,7 @@ def create_app(
     "The service as an ASGI application; it starts without a model, too, and says so."
     guard = Guard(os.environ.get("CHURN_LAB_API_KEY") if api_key is None else api_key, no_auth)
     service = Service(lab if isinstance(lab, Workspace) else Workspace(lab), guard, new_request_id, strict, clock)
-    app = _make_application(service)
+    app = make_application(service)
     for add in (add_pages, add_description, add_information):
         add(app, service)
     return FastRoutes(app, service)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pandera.pandas as pa
-from pandera.pandas import Check, Column
+from pandera.pandas import Check
 
 from .contract import LONGEST, Feature, clean_value
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from churn_lab.cli_cluster import ClusterOption, run_on
 from churn_lab.cli_output import JsonOption, show_json
 
 
@@ -67,6 +68,7 @@ def classroom_grade(
     timeout: Annotated[float, typer.Option(min=1, help="Seconds for one submission.")] = 300,
     memory: Annotated[int, typer.Option(min=512, help="MB for one of its processes.")] = 1024,
     only: Annotated[list[str] | None, typer.Option(help="A student's name; may be repeated.")] = None,
+    cluster: ClusterOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Grade what was handed in; whoever is graded already and has not changed is not graded again."""
@@ -74,9 +76,9 @@ def classroom_grade(
     from churn_lab.classroom.sandbox import Limits, describe_way
 
     count = len(list_students(submissions, only))
-    with _progress(count) as on_student:
-        limits = Limits(seconds=timeout, memory_mb=memory)
-        result = grade(submissions, out, jobs, limits, only, on_student=on_student)
+    limits = Limits(seconds=timeout, memory_mb=memory)
+    with run_on(cluster, [submissions], out) as run, _progress(count) as on_student:
+        result = grade(submissions, out, jobs, limits, only, on_student=on_student, run=run)
     if as_json:
         show_json(result)
         return

@@ -1,8 +1,9 @@
 """What commands do with a cluster: the option, the connection, and `predict` in parts."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -40,6 +41,18 @@ def connect(address: str) -> Iterator["Client"]:
         yield client
 
 
+@contextmanager
+def run_on(cluster: str | None, paths: Iterable[Path], folder: Path | None = None) -> Iterator[Callable | None]:
+    """Who does the parts of some work on these files: workers; None, without a cluster."""
+    if not cluster:
+        yield None
+        return
+    with connect(cluster) as client:
+        from churn_lab.cluster import share_work
+
+        yield share_work(client, paths, folder)
+
+
 def predict_parts(
     lab: "Workspace",
     source: str,
@@ -58,15 +71,9 @@ def predict_parts(
     files = find_files(source)
     out = out or choose_folder(source, files)
     given: dict[str, Any] = {"part_bytes": (part_mb or PART_MB) << 20, "strict": strict}
-    if cluster:
-        with connect(cluster) as client, byte_bar(out.name) as on_part:
-            from churn_lab.cluster import share_work
-
-            run = share_work(client, [*files.values(), lab.models], out)
-            done = score_parts(lab, files, out, **given, on_part=on_part, run=run)
-    else:
-        with byte_bar(out.name) as on_part:
-            done = score_parts(lab, files, out, **given, threads=threads, on_part=on_part)
+    with run_on(cluster, [*files.values(), lab.models], out) as run, byte_bar(out.name) as on_part:
+        given |= {"run": run} if run else {"threads": threads}
+        done = score_parts(lab, files, out, **given, on_part=on_part)
     if as_json:
         return show_json({"folder": out, **done})
     parts = f"{len(done['parts'])} parts, {len(done['parts']) - done['fresh']} of them from an earlier run"
@@ -82,15 +89,9 @@ def predict_parts(
 @contextmanager
 def read_on(cluster: str | None, lab: "Workspace") -> Iterator[dict[str, Any]]:
     """The argument `read` of `check_drift` for a cluster; nothing, without one."""
-    if not cluster:
-        yield {}
-        return
-    from functools import partial
-
-    from churn_lab.log_sums import read_window_by
     from churn_lab.prediction_log import find_logs
 
-    with connect(cluster) as client:
-        from churn_lab.cluster import share_work
-
-        yield {"read": partial(read_window_by, share_work(client, find_logs(lab)))}
+    with run_on(cluster, find_logs(lab)) as run:
+        if run:
+            from churn_lab.log_sums import read_window_by
+        yield {"read": partial(read_window_by, run)} if run else {}

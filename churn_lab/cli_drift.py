@@ -32,7 +32,8 @@ def drift(
     as_json: JsonOption = False,
 ) -> None:
     """Compare recent predictions with the training data (exit code 3: drift, 4: not enough data)."""
-    from churn_lab.monitor_drift import EXIT_CODES, check_drift, list_findings
+    from churn_lab.drift_findings import list_findings
+    from churn_lab.monitor_drift import EXIT_CODES, check_drift
     from churn_lab.prediction_log import parse_duration, parse_since
 
     def publish(result: Any) -> None:

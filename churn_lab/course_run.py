@@ -9,6 +9,7 @@ __all__ = ['run_notebooks']
 import ast
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +20,7 @@ from filelock import FileLock, Timeout
 from .course_notebooks import list_steps, step_number
 from .files import LabError, name_os_errors
 from .model_cards import find_entry, read_metadata
-from .notebook_runner import run_notebook, write_page
+from .notebook_runner import run_notebook, start_kernel, stop_kernel, write_page
 from .run_report import describe_refusal, draw_pictures, read_figures, split_figures, write_report
 from .workspace import Workspace, create_workspace
 
@@ -65,24 +66,32 @@ def _why_not(lab: Workspace, number: str, failure: dict | None) -> str:
 # %% ../nbs/inside/course_run.ipynb #2b52a6fa
 def _run_steps(lab: Workspace, folder: Path, given: dict[Path, dict], on_cell: Callable) -> tuple[list[dict], dict | None]:
     "Run notebook after notebook until one fails: each one's state, and the failure."
-    titles = {step["number"]: step["title"] for step in list_steps(next(iter(given)).parent)}
-    steps, failure = [], None
-    for source, parameters in given.items():
-        number, started = step_number(source), time.monotonic()
-        step = {"number": number, "title": titles[number], "notebook": source.stem, "seconds": None, "page": None}
-        step["reason"] = _why_not(lab, number, failure)
-        step["state"] = "not run" if step["reason"] else "done"
-        steps.append(step)
-        if step["reason"]:
-            continue
-        failure = run_notebook(lab, source, folder / source.name, parameters, on_cell)
-        step["seconds"] = round(time.monotonic() - started, 2)
-        if failure:
-            failure["title"], step["state"] = titles[number], "failed"
-        elif number == "05b":
-            step |= {"model_file": entry["model_file"] for entry in _newest(lab)}
-        if (folder / source.name).exists():
-            step["page"] = write_page(folder / source.name)
+    notebooks, last = next(iter(given)).parent, list(given)[-1]
+    titles = {step["number"]: step["title"] for step in list_steps(notebooks)}
+    steps, pages, failure = [], {}, None
+    with ThreadPoolExecutor(2) as beside:
+        ahead = beside.submit(start_kernel, lab, notebooks)
+        for source, parameters in given.items():
+            number, started = step_number(source), time.monotonic()
+            step = {"number": number, "title": titles[number], "notebook": source.stem, "seconds": None, "page": None}
+            step["reason"] = _why_not(lab, number, failure)
+            step["state"] = "not run" if step["reason"] else "done"
+            steps.append(step)
+            if step["reason"]:
+                continue
+            kernel, ahead = ahead, None if source == last else beside.submit(start_kernel, lab, notebooks)
+            failure = run_notebook(lab, source, folder / source.name, parameters, on_cell, kernel)
+            step["seconds"] = round(time.monotonic() - started, 2)
+            if failure:
+                failure["title"], step["state"] = titles[number], "failed"
+            elif number == "05b":
+                step |= {"model_file": entry["model_file"] for entry in _newest(lab)}
+            if (folder / source.name).exists():
+                pages[number] = beside.submit(write_page, folder / source.name)
+        if ahead and ahead.exception() is None:
+            stop_kernel(ahead.result())
+    for step in steps:
+        step["page"] = pages[step["number"]].result() if step["number"] in pages else None
     return steps, failure
 
 # %% ../nbs/inside/course_run.ipynb #25980773

@@ -48,20 +48,20 @@ def read_view(query: dict[str, str]) -> dict[str, str]:
 class Dashboard:
     "A project, looked at while somebody looks at the page."
 
-    def __init__(self, lab: Workspace, service_url: str, every: float = 1.2):  # seconds between two looks
+    def __init__(self, lab: Workspace, service_url: str, every: float = 1.4):  # seconds between two answers to a page
         self.lab, self.every = lab, every
         self.watched, self.looked, self.lock = Watched(lab, service_url), 0.0, asyncio.Lock()
         self.compared: dict[tuple, dict[str, Any]] = {}
 
     @property
     def pause(self) -> float:  # seconds
-        "How long to wait between two looks: hardly, while the past is still being read."
+        "How long a page waits for the next answer: hardly, while the past is still being read."
         log = self.watched.log
         return self.every if log is None or log.complete else 0.05
 
     async def look(self) -> None:
         async with self.lock:
-            if time.monotonic() - self.looked >= self.pause:
+            if time.monotonic() - self.looked >= min(self.pause, 0.5):  # what another page has just found will do
                 await asyncio.to_thread(look_again, self.watched)
                 self.looked = time.monotonic()
 

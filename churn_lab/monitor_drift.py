@@ -9,7 +9,7 @@ __all__ = ['EXIT_CODES', 'check_drift', 'read_predictions']
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from .drift_findings import DriftResult, judge_window, list_findings
+from .drift_findings import DriftResult, judge_window
 from .drift_statistics import check_arguments
 from .log_window import LogWindow, check_found, read_last, read_window
 from .model_cards import read_card

@@ -11,7 +11,7 @@ from typing import Any
 from .files import LabError
 from .model_cards import model_path, read_card, read_checked, read_metadata
 from .registry import promote
-from .registry_history import current_model, read_history, read_switches, registry_lock, served_now
+from .registry_history import current_model, read_switches, registry_lock, served_now
 from .serving_model import open_model
 from .workspace import Workspace
 

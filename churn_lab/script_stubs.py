@@ -37,8 +37,8 @@ _PREPARE = '''"""Step 4: check and clean data/raw.csv and write data/processed.c
 
 A row that breaks a rule is left out: a tenure outside 0 to 600, complaints outside 0 to 1000 or with decimals,
 minutes outside 0 to 1440, a plan, a region or an answer that is none. NA is North America, not a missing value.
-If more than max_missing of a column is empty, stop and write nothing. Front room 4 shows how; it also writes the
-rules to data/contract.json, from which the script of front room 5b takes the columns.
+Fill no gap: front room 4 shows what becomes of such a customer. If more than max_missing of a column is empty, stop
+and write nothing. Front room 4 also writes the rules to data/contract.json, from which 5b takes the columns.
 """
 
 from pathlib import Path

@@ -170,3 +170,18 @@ def test_a_corner_a_file_of_ones_own(tmp_path):
     said = read_pages(result)["08"]
     assert result["ok"] and said.startswith("stable") and "calls per month" in said and "100.0% new: MARS" in said
     check_loop(said)
+
+
+def test_a_corner_customers_without_a_number(tmp_path):
+    lab = Workspace(tmp_path / "lab")
+    create_workspace(lab.root)
+    rng = np.random.default_rng(3)
+    answers = pd.DataFrame({f"answer {n}": rng.choice(["never", "seldom", "often", "always"], 600) for n in range(8)})
+    left = rng.random(600) < 0.05 + 0.6 * (answers["answer 0"] == "always")
+    answers.assign(left=left.map({True: "yes", False: "no"})).to_csv(lab.raw, index=False)
+    prepare(lab, target="left")
+    train_quickly(lab)
+    result = run(lab.root, {"n_requests": 20}, ["7"])
+    said = read_pages(result)["07"]
+    assert result["ok"] and "a field too many  422" in said and "text for a number" not in said
+    assert "'unseen': ['answer 0']" in said and "beyond" not in said and "20 answers" in said

@@ -10,9 +10,10 @@ import pytest
 from drift_samples import SHIFTED
 
 from churn_lab.cli import main
+from churn_lab.drift_findings import list_findings
 from churn_lab.files import LabError, write_json
 from churn_lab.generate_data import draw_customers, generate
-from churn_lab.monitor_drift import check_drift, list_findings, read_predictions
+from churn_lab.monitor_drift import check_drift, read_predictions
 from churn_lab.prediction_log import find_logs, parse_since
 from churn_lab.prepare_data import prepare
 from churn_lab.registry import promote

@@ -8,10 +8,11 @@ from conftest import snapshot
 
 from churn_lab.contract import read_contract
 from churn_lab.csv_files import read_csv, write_csv
+from churn_lab.customer_pictures import plot_quality
 from churn_lab.generate_data import draw_customers
 from churn_lab.infer_contract import Choices
 from churn_lab.judge_file import Limits, QualityError
-from churn_lab.prepare_data import corrupt, plot_quality, prepare, read_processed
+from churn_lab.prepare_data import corrupt, prepare, read_processed
 
 
 def shop(rows: int = 200) -> pd.DataFrame:

@@ -18,6 +18,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 
 # %% ../../nbs/inside/classroom/sandbox.ipynb #5a4d0005
@@ -207,24 +208,35 @@ def describe_way(way: str) -> str:
     return f"{posix}Files of others and the network are NOT closed off: grade submissions of strangers on Linux with user namespaces."
 
 # %% ../../nbs/inside/classroom/sandbox.ipynb #5a4d0012
+def _read_memory(pid: str) -> int:
+    "How many bytes of memory are a process's own; what it shares with others counts in part, if the kernel tells."
+    try:
+        with open(f"/proc/{pid}/smaps_rollup", encoding="utf-8") as file:
+            return next(int(line.split()[1]) << 10 for line in file if line.startswith("Pss_Anon:"))
+    except (OSError, StopIteration):  # of another user, or an older kernel
+        with open(f"/proc/{pid}/statm", encoding="utf-8") as file:
+            pages = [int(word) for word in file.read().split()]
+        return (pages[1] - pages[2]) * os.sysconf("SC_PAGE_SIZE")
+
+
 def _read_family(ancestor: int) -> tuple[int, int]:
-    "How many threads a process and its descendants have, and how many bytes of memory of their own (Linux)."
-    parents, sizes = {}, {}
+    "How many threads a process and its descendants have, and how many bytes of memory (Linux)."
+    parents, threads, size = {}, {}, 0
     for name in filter(str.isdigit, os.listdir("/proc")):
         try:
             with open(f"/proc/{name}/stat", encoding="utf-8", errors="replace") as file:
                 words = file.read().rpartition(")")[2].split()
-            with open(f"/proc/{name}/statm", encoding="utf-8") as file:
-                pages = [int(word) for word in file.read().split()]
         except OSError:  # it has ended
             continue
         parents[int(name)] = int(words[1])
-        sizes[int(name)] = (int(words[17]), (pages[1] - pages[2]) * os.sysconf("SC_PAGE_SIZE"))
+        threads[int(name)] = int(words[17])
     family = {ancestor}
     while more := {pid for pid, parent in parents.items() if parent in family} - family:
         family |= more
-    found = [sizes[pid] for pid in family if pid in sizes]
-    return sum(threads for threads, _ in found), sum(size for _, size in found)
+    for pid in family & {*threads}:
+        with suppress(OSError):  # it has ended
+            size += _read_memory(str(pid))
+    return sum(threads[pid] for pid in family if pid in threads), size
 
 
 def end(process: subprocess.Popen) -> None:
