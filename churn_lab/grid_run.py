@@ -84,8 +84,8 @@ def _find_finished(project: Path, parameters: dict[str, Any], notebooks: list[Pa
 # %% ../nbs/inside/grid_run.ipynb #6c1d0012
 def _run_or_keep(arguments: dict[str, Any]) -> dict[str, Any]:
     "The finished run of this project, or a run in an empty one."
-    parameters = resolve_raw(arguments.get("parameters") or {})
-    notebooks = choose_notebooks(find_notebooks(arguments.get("notebooks")), arguments.get("only"), arguments.get("start"))
+    parameters = arguments["parameters"]
+    notebooks = choose_notebooks(find_notebooks(arguments["notebooks"]), arguments.get("only"), arguments.get("start"))
     project = place = Path(arguments["workspace"])
     place.parent.mkdir(parents=True, exist_ok=True)
     for number in itertools.count(2):
@@ -101,8 +101,8 @@ def _run_or_keep(arguments: dict[str, Any]) -> dict[str, Any]:
 # %% ../nbs/inside/grid_run.ipynb #6c1d0014
 def _settle(arguments: dict[str, Any]) -> dict[str, Any]:
     "Arguments of `run` that mean the same in whatever folder a worker stands."
-    notebooks = find_notebooks(arguments.get("notebooks"))[0].parent.resolve()
-    return {**arguments, "workspace": Path(arguments["workspace"]).absolute(), "notebooks": notebooks}
+    notebooks, parameters = find_notebooks(arguments.get("notebooks"))[0].parent.resolve(), resolve_raw(arguments.get("parameters") or {})
+    return {**arguments, "workspace": Path(arguments["workspace"]).absolute(), "notebooks": notebooks, "parameters": parameters}
 
 
 def run_once(arguments: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import pytest
 from conftest import wait_until
 
 from churn_lab.files import LabError
-from churn_lab.grid_run import _make_row, _mark_best, plot_grid, run_batch, split_values, write_grid
+from churn_lab.grid_run import _make_row, _mark_best, _settle, plot_grid, run_batch, split_values, write_grid
 
 TRAIN = """
 1 / trees
@@ -68,23 +68,27 @@ def test_what_is_finished_is_kept_as_long_as_it_would_come_out_again(tmp_path, w
     assert first["ok"] and not first["kept"] and again["kept"] and again["report"] == first["report"]
     (other,) = run_batch([{**wanted, "parameters": {"seed": 4}}], jobs=1)
     assert not other["kept"] and Path(other["report"]).is_relative_to(tmp_path / "own_2")
-    Path(first["report"]).unlink()  # killed before it was all written
+    Path(first["report"]).unlink()  # as if killed before it was written
+    (anew,) = run_batch([wanted], jobs=1)
+    assert not anew["kept"] and Path(anew["report"]).is_relative_to(tmp_path / "own_3")
     later = Path(other["report"]).stat().st_mtime + 5
     os.utime(nbs / "03_page.ipynb", (later, later))
     (changed,) = run_batch([{**wanted, "parameters": {"seed": 4}}], jobs=1)
-    assert not changed["kept"] and Path(changed["report"]).is_relative_to(tmp_path / "own_3")
+    assert not changed["kept"] and Path(changed["report"]).is_relative_to(tmp_path / "own_4")
 
 
 def test_ctrl_c_ends_a_grid_at_once_and_the_same_command_goes_on(churn_lab, tmp_path, write_page):
     write_page("seed = 1", "import time\ntime.sleep(300 * (seed > 2))")
     program = [sys.executable, "-c", "from churn_lab.cli import main; main()"]
-    command = ["run", "-p", "seed=1..4", "--workspace", str(tmp_path / "lab")]
+    command = ["run", "-p", "seed=1..4", "--jobs", "1", "--workspace", str(tmp_path / "lab")]
     process = subprocess.Popen([*program, *command], stderr=subprocess.PIPE, text=True, start_new_session=True)
     grid = tmp_path / "lab" / "runs" / "grid"
-    wait_until(lambda: len([*grid.glob("seed=[12]/runs/*/report.html")]) == 2, 60)
-    wait_until(lambda: len([*grid.glob("seed=[34]/runs/*")]) == 2, 60)
-    os.killpg(process.pid, signal.SIGINT)
-    error = process.communicate(timeout=10)[1]
+    try:
+        wait_until(lambda: [*grid.glob("seed=3/runs/*")], 60)
+        os.killpg(process.pid, signal.SIGINT)
+        error = process.communicate(timeout=20)[1]
+    finally:
+        process.kill()
     assert process.returncode == 130 and "2 of 4 runs are finished" in error and "Traceback" not in error
     assert not [*grid.glob("report*")]
     code, out, error = churn_lab("run", "-p", "seed=1..2", "--workspace", tmp_path / "lab", "--json")
@@ -119,6 +123,16 @@ def test_a_killed_process_and_a_place_that_cannot_be_made_are_told(tmp_path, wri
     (tmp_path / "file").touch()
     (result,) = run_batch([{"workspace": tmp_path / "file" / "lab", "notebooks": nbs}], jobs=1)
     assert not result["ok"] and "file" in result["failure"]["error"] and result["report"] is None
+
+
+def test_a_worker_in_another_folder_is_told_whole_paths(tmp_path, write_page):
+    write_page('raw = ""', "raw")
+    Path("own.csv").touch()
+    told = _settle({"workspace": "lab", "parameters": {"raw": "own.csv"}})
+    wanted = {"workspace": tmp_path / "lab", "notebooks": tmp_path / "nbs"}
+    assert told == {**wanted, "parameters": {"raw": str(tmp_path / "own.csv")}}
+    with pytest.raises(LabError, match="gone.csv, found none"):
+        run_batch([{"workspace": "lab", "parameters": {"raw": "gone.csv"}}])
 
 
 @pytest.mark.parametrize(
