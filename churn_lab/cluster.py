@@ -76,8 +76,10 @@ def _start_local(text: str) -> LocalCluster:
     if not count.isdecimal() or not 1 <= int(count) <= 1000:
         raise LabError("local or local:N with a number of workers", text, "--cluster local:2")
     return LocalCluster(
-        n_workers=int(count), threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0", silence_logs=logging.CRITICAL
-    )
+        n_workers=int(count), threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0",
+        preload="import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)",  # Ctrl-C is for us; we end them
+        silence_logs=logging.CRITICAL,
+    )  # fmt: skip
 
 # %% ../nbs/12_past_one_machine.ipynb #c1050017
 @contextmanager
