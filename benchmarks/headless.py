@@ -5,12 +5,13 @@ Run it: python benchmarks/headless.py [--quick]. Both start in an empty project 
 
 import argparse
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+from figures import record
 
 from churn_lab.course_notebooks import choose_notebooks, find_notebooks, step_number
 
@@ -43,7 +44,12 @@ if __name__ == "__main__":
     quick = parser.parse_args().quick
     notebooks = choose_notebooks(find_notebooks(), only=["1", "2", "3"] if quick else None)
     pairs = [(seconds(run_ours, notebooks), seconds(run_nbconvert, notebooks)) for _ in range(1 if quick else 5)]
-    ratios = [ours / theirs for ours, theirs in pairs]
-    ours, theirs = (statistics.median(side) for side in zip(*pairs))
-    print(f"churn-lab run {ours:.1f} s, nbconvert {theirs:.1f} s, {len(notebooks)} notebooks")
-    print(f"ratio {statistics.median(ratios):.2f}, {min(ratios):.2f} to {max(ratios):.2f} (at most 0.5)")
+    record("`churn-lab run`, Lab 1, time", [ours for ours, _ in pairs], "s")
+    record(
+        "`churn-lab run`, Lab 1, time, beside nbconvert",
+        [ours / theirs for ours, theirs in pairs],
+        "times",
+        "`jupyter nbconvert --execute` on the same notebooks, one after the other",
+        "<= 0.5",
+        readme=True,
+    )

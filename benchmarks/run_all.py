@@ -35,6 +35,7 @@ SCRIPTS = {  # name -> its title on the page, options of a full run and of a qui
     "cluster": ("Past one machine", "", "--quick"),
     "registry": ("The registry", "", "--quick --without-mlflow"),
     "dashboard": ("The dashboard", "", "--quick"),
+    "headless": ("The whole lab without a screen", "", "--quick"),
     "classroom": ("A class", "", "--students 4 --without-papermill"),
     "git_check": ("The Git lab", "", "--quick"),
     "own_data": ("Tables of one's own", "", "--only plain"),

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,8 @@ def _why_not(lab: Workspace, number: str, failure: dict | None) -> str:
         return f"{failure['title']} failed"
     if "06" <= number < "10" and _newest(lab) and not lab.current_model.exists():
         return "needs a model in service, and the gate let none through"
+    if number == "12" and not find_spec("distributed"):
+        return "needs Dask: pip install -c constraints.txt -e '.[scale]' in the course's folder"
     return ""
 
 # %% ../nbs/inside/course_run.ipynb #2b52a6fa
