@@ -13,7 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from http.client import HTTPConnection
 from pathlib import Path
 from urllib.request import urlopen
@@ -104,21 +104,20 @@ def measure_open_page(lab: Workspace, seconds: float) -> float:
 
 
 def measure_beside(lab: Workspace, seconds: float, pairs: int) -> list[float]:
-    """Answers a second of `/predict` with the dashboard open, over those without, in turns."""
+    """Answers a second of `/predict` with a page open, over those with none; one first, then the other first."""
     customer = draw_customers(1, seed=1).drop(columns="churn").to_dict("records")[0]
-    request, ratios = post("/predict", to_json(customer)), []
+    request = post("/predict", to_json(customer))
     with running(lab, "serve") as (port, _):
+        measure(port, request, seconds)
+        with running(lab, "dashboard", "--service", f"http://127.0.0.1:{port}") as (page, _):
 
-        def rate() -> float:
-            return measure(port, request, seconds).rate
+            def rate(opened: bool) -> float:
+                with open_page(page) if opened else nullcontext():
+                    time.sleep(0.6)  # the page's start is not what is measured
+                    return measure(port, request, seconds).rate
 
-        rate()
-        for _ in range(pairs):
-            without = rate()
-            with running(lab, "dashboard", "--service", f"http://127.0.0.1:{port}") as (page, _), open_page(page):
-                time.sleep(3)
-                ratios.append(rate() / without)
-    return ratios
+            rates = [{opened: rate(opened) for opened in (place % 2 == 0, place % 2 == 1)} for place in range(pairs)]
+    return [pair[True] / pair[False] for pair in rates]
 
 
 def measure_first_picture(folder: Path, lines: int, versions: int, pairs: int) -> tuple[list[float], list[float]]:
