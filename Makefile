@@ -27,7 +27,7 @@ notebooks: .venv/dev.done
 	$(BIN)/python -c "from pathlib import Path; from churn_lab.notebook_runner import refresh_notebooks; refresh_notebooks(Path('nbs'))"
 
 bench: .venv/dev.done
-	for script in $(filter-out %_pictures.py,$(wildcard benchmarks/*.py)); do $(BIN)/python $$script || exit 1; done
+	$(BIN)/python benchmarks/run_all.py $(if $(QUICK),--quick)
 
 lock: .venv/dev.done
 	$(BIN)/uv pip compile --universal --python-version 3.11 setup.py --all-extras --upgrade \

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import papermill
+from figures import record, record_growth
 
 from churn_lab.classroom.grading import read_result
 from churn_lab.classroom.student_edition import build_edition
@@ -180,15 +181,28 @@ if __name__ == "__main__":
         looked, wrong = compare(out, expected)
         after = snapshot(submissions) | snapshot(ROOT / "nbs") | snapshot(ROOT / "tests")
         ours = (killed_after + rest) / len(expected)
-        print(f"{len(expected)} students, {looked} marks, {len(wrong)} not as expected", *wrong[:20], sep="\n  ")
+        print(*wrong[:20], sep="\n  ")
+        record(
+            f"grading, {looked} marks of {len(expected)} students, not as expected", len(wrong), "marks", target="<= 0"
+        )
         states = collections.Counter(
             row["state"] for student in expected for row in read_result(out, student)["exercises"]
         )
         print(f"states: {dict(states)}")
-        print(f"files of others that changed: {len(before.items() ^ after.items())}; processes left: {count_strays()}")
-        print(f"memory of the grader: {few_mb:.0f} MB for 10 students, {many_mb:.0f} MB for {len(expected)}")
-        print(f"a student: {ours:.2f} s with two jobs, the killed batch and the course's own run included")
+        changed = len(before.items() ^ after.items())
+        record("grading, files of others that changed", changed, "files", target="<= 0")
+        record("grading, processes left", count_strays(), "processes", target="<= 0")
+        record(
+            f"grading, memory, {len(expected)} students",
+            many_mb / few_mb,
+            "times",
+            f"{len([*small.iterdir()])} students",
+        )
+        record("grading, a student, the killed batch and the course's own run included", ours, "s", "two jobs")
+        memory = {len([*small.iterdir()]): few_mb, len(expected): many_mb}
+        record_growth("grading, memory of the grader", "students", "MB", {"churn-lab classroom grade": memory})
         if not options.without_papermill:
             (base / "papermill").mkdir()
             theirs = run_papermill(submissions / "right-00", base / "papermill")
-            print(f"papermill on one student's notebooks: {theirs:.1f} s; ratio {ours / theirs:.2f} (target <= 0.7)")
+            name = f"papermill on one student's notebooks: {theirs:.0f} s"
+            record("grading, a student, beside papermill", ours / theirs, "times", name, "<= 0.7")

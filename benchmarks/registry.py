@@ -1,7 +1,7 @@
 """What registering, promoting, rolling back and listing cost at 10, 100 and 1,000 versions, beside MLflow's registry.
 
 MLflow registers a version and sets an alias in SQLite; it copies, hashes, loads and probes no model. Ours does all of
-that, so the two are not the same work: the figures say what safety costs. Medians of 15 calls.
+that, so the two are not the same work: the figures say what safety costs.
 """
 
 import argparse
@@ -15,6 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from figures import record, record_growth, record_table
 from rivals import rival_python
 
 from churn_lab.files import write_atomic, write_json
@@ -27,11 +28,17 @@ from churn_lab.rollback import rollback
 from churn_lab.train import train
 from churn_lab.workspace import Workspace, create_workspace
 
-SIZES = (10, 100, 1000)
 REPEATS = 15
 
+TEXT = """Registering reads every card and writes both lists anew, so it grows with the versions. It happens once a training,
+and a training takes seconds. What serves, promotes or rolls back reads one card; it grows with the history, which is read
+whole, and with the list, which is looked through for versions without a card. Registering and promoting are not the same
+work as in MLflow, which notes in its data base where a model lies; it copies, hashes, loads and probes nothing, and keeps no
+history of who moved the alias. Ours flushes both model files and the card to the disk and writes into a history first; a
+promotion hashes both files, loads the model and lets it answer before it switches."""
+
 MLFLOW = """
-import json, os, statistics, sys, time
+import json, os, sys, time, mlflow
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 import logging; logging.disable(logging.CRITICAL)
 from mlflow import MlflowClient
@@ -44,17 +51,15 @@ def promote(size):
 def show(size):
     clients[size].search_model_versions("name='churn'", max_results=5000)
 def measure(action):
-    medians = {}
+    found = {size: [] for size in sizes}
     for size in sizes:
-        times = []
         for _ in range(repeats):
-            began = time.perf_counter(); action(size); times.append(time.perf_counter() - began)
-        medians[size] = statistics.median(times)
-    return medians
+            began = time.perf_counter(); action(size); found[size].append(time.perf_counter() - began)
+    return found
 for size in sizes:
     clients[size].create_registered_model("churn")
     for _ in range(size): add(size)
-print(json.dumps({"register": measure(add), "set an alias": measure(promote), "list": measure(show)}))
+print(json.dumps([mlflow.__version__, {"register": measure(add), "set an alias": measure(promote), "list": measure(show)}]))
 """
 
 
@@ -65,9 +70,9 @@ def run_command(lab: Workspace, *arguments: str) -> None:
     subprocess.run(command, check=True, capture_output=True)
 
 
-def measure(action, labs: dict[int, Workspace], repeats: int = REPEATS) -> dict[int, float]:
-    """Median seconds of a call at each size; one size after the other, since a disk is still busy after a call."""
-    medians = {}
+def measure(action, labs: dict[int, Workspace], repeats: int = REPEATS) -> dict[int, list[float]]:
+    """Seconds of each call at each size; one size after the other, since a disk is still busy after a call."""
+    found = {}
     for size, lab in labs.items():
         if hasattr(os, "sync"):
             os.sync()
@@ -76,8 +81,8 @@ def measure(action, labs: dict[int, Workspace], repeats: int = REPEATS) -> dict[
             began = time.perf_counter()
             action(lab)
             times.append(time.perf_counter() - began)
-        medians[size] = statistics.median(times)
-    return medians
+        found[size] = times
+    return found
 
 
 def fill(lab: Workspace, size: int) -> None:
@@ -95,10 +100,10 @@ def fill(lab: Workspace, size: int) -> None:
     lab.current_model.write_text(name + "\n")
 
 
-def measure_ours(folder: Path) -> dict[str, dict[int, float]]:
-    """Seconds by action and size."""
-    labs = {size: Workspace(folder / f"lab-{size}") for size in SIZES}
-    small = labs[SIZES[0]]
+def measure_ours(folder: Path, sizes: tuple[int, ...], commands: int) -> dict[str, dict[int, list[float]]]:
+    """Seconds of each call by action and size."""
+    labs = {size: Workspace(folder / f"lab-{size}") for size in sizes}
+    small = labs[sizes[0]]
     create_workspace(small.root)
     generate(small)
     prepare(small)
@@ -106,7 +111,7 @@ def measure_ours(folder: Path) -> dict[str, dict[int, float]]:
     joblib, onnx = (model_path(small, entry["model_file"], suffix).read_bytes() for suffix in (".joblib", ".onnx"))
     reference = read_card(small, entry["model_file"])["reference"]
     entry = find_entry(small, entry["model_file"])
-    for size in SIZES[1:]:
+    for size in sizes[1:]:
         shutil.copytree(small.root, labs[size].root)
     for size, lab in labs.items():
         fill(lab, size)
@@ -122,31 +127,57 @@ def measure_ours(folder: Path) -> dict[str, dict[int, float]]:
         "list": measure(list_versions, labs),
         "read the model in service": measure(lambda lab: read_card(lab, current_model(lab)), labs),
         "check for a switch": measure(lambda lab: lab.current_model.stat(), labs),
-        "churn-lab registry list": measure(lambda lab: run_command(lab, "registry", "list"), labs, repeats=5),
-        "churn-lab train": measure(lambda lab: run_command(lab, "train"), labs, repeats=5),
+        "churn-lab registry list": measure(lambda lab: run_command(lab, "registry", "list"), labs, commands),
+        "churn-lab train": measure(lambda lab: run_command(lab, "train"), labs, commands),
     }
+
+
+TARGETS = {  # the cost at the most versions, over that at the fewest
+    "promote": "",
+    "rollback": "",
+    "read the model in service": "<= 1.2",
+    "check for a switch": "<= 1.2",
+    "churn-lab registry list": "<= 3",
+    "churn-lab train": "<= 1.2",
+}
+
+
+def tell(who: str, found: dict[str, dict[int, list[float]]]) -> list[dict[str, str]]:
+    """The medians in milliseconds."""
+    rows = []
+    for action, by_size in found.items():
+        medians = {f"{size:,}": f"{1000 * statistics.median(times):.3g}" for size, times in by_size.items()}
+        rows.append({"milliseconds, by versions": f"{who}: {action}", **medians})
+    return rows
 
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--without-mlflow", action="store_true", help="do not make an environment for mlflow")
+parser.add_argument("--quick", action="store_true", help="10 and 100 versions")
 options = parser.parse_args()
-
+sizes = (10, 100) if options.quick else (10, 100, 1000)
 with tempfile.TemporaryDirectory() as folder:
-    ours = measure_ours(Path(folder))
-    mlflow = {}
+    ours = measure_ours(Path(folder), sizes, 2 if options.quick else 5)
+    few, many = sizes[0], sizes[-1]
+    for action, target in TARGETS.items():
+        ratios = [more / less for more, less in zip(ours[action][many], ours[action][few])]
+        record(f"{action}, {many:,} versions", ratios, reference=f"{few} versions", target=target)
+    growing = {action: ours[action] for action in ("register", "promote", "rollback", "read the model in service")}
+    rows = tell("churn_lab", ours)
     if not options.without_mlflow:
         python = rival_python("mlflow", "mlflow>=3,<4")
-        command = [python, "-c", MLFLOW, folder, json.dumps(SIZES), str(REPEATS)]
+        command = [python, "-c", MLFLOW, folder, json.dumps(sizes), str(REPEATS)]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
-        mlflow = {
-            action: {int(size): seconds for size, seconds in by_size.items()}
-            for action, by_size in json.loads(done.stdout.splitlines()[-1]).items()
-        }
-
-print("| milliseconds | " + " | ".join(f"{size:,}" for size in SIZES) + " | 1,000 / 10 |")
-print("| --- |" + " --- |" * (len(SIZES) + 1))
-for who, figures in (("churn_lab", ours), ("MLflow", mlflow)):
-    for action, by_size in figures.items():
-        times = [by_size[size] for size in SIZES]
-        row = " | ".join(f"{1000 * seconds:.3g}" for seconds in times)
-        print(f"| {who}: {action} | {row} | {times[-1] / times[0]:.2f} |")
+        version, found = json.loads(done.stdout.splitlines()[-1])
+        mlflow = {action: {int(size): times for size, times in by_size.items()} for action, by_size in found.items()}
+        for action, other in (("register", "register"), ("promote", "set an alias"), ("list", "list")):
+            ratios = [one / two for one, two in zip(ours[action][many], mlflow[other][many])]
+            record(f"{action}, {many:,} versions, beside MLflow", ratios, reference=f"MLflow {version}: {other}")
+        rows += tell(f"MLflow {version}", mlflow)
+        growing |= {f"MLflow: {action}": by_size for action, by_size in mlflow.items() if action != "list"}
+    medians = {
+        name: {size: 1000 * statistics.median(times) for size, times in by_size.items()}
+        for name, by_size in growing.items()
+    }
+    record_growth("the registry", "versions", "ms", medians)
+    record_table("What each action costs", rows, TEXT)

@@ -21,3 +21,9 @@ def rival_python(name: str, *requirements: str) -> Path:
         )
         done.touch()
     return python
+
+
+def rival_version(python: Path, package: str) -> str:
+    """Which version of a package that environment has."""
+    program = f"from importlib.metadata import version; print(version({package!r}))"
+    return subprocess.run([python, "-c", program], check=True, capture_output=True, text=True).stdout.strip()

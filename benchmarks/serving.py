@@ -22,9 +22,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 import psutil
+from figures import record, record_growth, record_table
 from http_load import Load, measure, post
 from pydantic_core import to_json
-from rivals import rival_python
+from rivals import rival_python, rival_version
 
 from churn_lab.api import create_app
 from churn_lab.fast_routes import Service, predict_one, take_predictor
@@ -140,12 +141,8 @@ def running(*arguments, **options) -> Iterator[Server]:
         server.stop()
 
 
-def show(what: str, value: str, target: str = "") -> None:
-    print(f"{what:<66} {value:>12}   {target}", flush=True)
-
-
-def compare_servers(ours: list, echo: list, folder: Path, rounds: int, seconds: float) -> float:
-    """Print throughput, latency, memory and start beside the echo; return our median rate."""
+def compare_servers(ours: list, echo: list, folder: Path, rounds: int, seconds: float) -> None:
+    """Throughput, latency, memory and start beside the echo."""
     starts = {"echo": [], "ours": []}
     for _ in range(rounds):
         for name, command in (("echo", echo), ("ours", ours)):
@@ -162,28 +159,25 @@ def compare_servers(ours: list, echo: list, folder: Path, rounds: int, seconds: 
         memory = service.megabytes() / reference.megabytes()
         sizes = f"{service.megabytes():.0f} MB / {reference.megabytes():.0f} MB"
 
-    def ratio(value: Callable) -> float:
-        return statistics.median(value(a) / value(b) for a, b in pairs)
+    def ratios(value: Callable) -> list[float]:
+        return [value(ours) / value(echo) for ours, echo in pairs]
 
-    rate = statistics.median(load.rate for (load, _), _ in pairs)
-    echo_rate = statistics.median(load.rate for _, (load, _) in pairs)
-    show("requests a second, ours / echo", f"{rate:.0f} / {echo_rate:.0f}")
-    show("throughput, ours / echo", f"{ratio(lambda p: p[0].rate):.2f}", "target >= 0.90")
-    p99 = [statistics.median(pair[side][0].quantile(0.99) for pair in pairs) for side in (0, 1)]
-    show("p99 latency, ours / echo", f"{ratio(lambda p: p[0].quantile(0.99)):.2f}", "target <= 1.5")
-    show("p99 latency in ms, ours / echo", f"{p99[0]:.1f} / {p99[1]:.1f}")
-    show("processor time of an answer, ours / echo", f"{ratio(lambda p: p[1]):.2f}")
-    medians = {name: statistics.median(values) for name, values in starts.items()}
-    show("start to first answer, ours / echo", f"{medians['ours'] / medians['echo']:.2f}", "target <= 2.0")
-    show("start to first answer in s, ours / echo", f"{medians['ours']:.2f} / {medians['echo']:.2f}")
-    show("memory of one worker, ours / echo", f"{memory:.2f}", "target <= 2.5")
-    show("memory, ours / echo", sizes)
-    show("one answer's processor time, all of it", f"{statistics.median(cpu for (_, cpu), _ in pairs):.0f} us")
-    return rate
+    echo_name = "a FastAPI app that validates the same body and echoes a constant"
+    record("`/predict`, requests a second", ratios(lambda p: p[0].rate), "times", echo_name, ">= 0.9", readme=True)
+    p99 = ratios(lambda p: p[0].quantile(0.99))
+    record("`/predict`, p99 latency", p99, "times", "the same app", "<= 1.5", readme=True)
+    record("`/predict`, processor time of an answer", ratios(lambda p: p[1]), "times", "the same app")
+    pairs_of_starts = [ours / echo for ours, echo in zip(starts["ours"], starts["echo"])]
+    record("start to first answer", pairs_of_starts, "times", "the same app", "<= 2")
+    record("memory of one worker", memory, "times", f"the same app: {sizes}", "<= 2.5")
+    record("`/predict`, requests a second, as a number", [load.rate for (load, _), _ in pairs], "requests/s")
+    record("p99 latency, as a number", [load.quantile(0.99) for (load, _), _ in pairs], "ms")
+    record("start to first answer, as a number", starts["ours"], "s")
+    record("one answer's processor time, all of it", [spent for (_, spent), _ in pairs], "us")
 
 
 def compare_with_mlflow(lab: Workspace, ours: list, folder: Path, seconds: float) -> None:
-    """Print throughput beside `mlflow models serve` with the same forest."""
+    """Throughput beside `mlflow models serve` with the same forest."""
     python = rival_python("mlflow", "mlflow", f"scikit-learn=={version('scikit-learn')}")
     saved = folder / "mlflow_model"
     pipeline = model_path(lab, current_model(lab))
@@ -194,13 +188,13 @@ def compare_with_mlflow(lab: Workspace, ours: list, folder: Path, seconds: float
     body = {"dataframe_records": [CUSTOMER]}
     with running("mlflow", serve, folder, path="/invocations", body=body, patience=120) as rival:
         with running("ours", ours, folder) as service:
-            rates = [[server.load(seconds)[0].rate for server in (service, rival)] for _ in range(3)]
-    show("requests a second, mlflow models serve", f"{statistics.median(r for _, r in rates):.0f}")
-    show("throughput, ours / mlflow", f"{statistics.median(a / b for a, b in rates):.0f}", "target >= 60")
+            ratios = [service.load(seconds)[0].rate / rival.load(seconds)[0].rate for _ in range(5)]
+    name = f"`mlflow models serve` {rival_version(python, 'mlflow')} with the same forest"
+    record("`/predict`, requests a second, beside MLflow", ratios, "times", name, ">= 60", readme=True)
 
 
 def explain_one_request(service: Service, folder: Path) -> None:
-    """Print what the time of one answer is spent on, measured in this process."""
+    """What the time of one answer is spent on, measured in this process."""
     body, predictor, log = json.dumps(CUSTOMER).encode(), take_predictor(service), PredictionLog(Workspace(folder))
     service.log = log
     values = predictor.check.validate_json(body)
@@ -208,16 +202,18 @@ def explain_one_request(service: Service, folder: Path) -> None:
     line = to_json(answer | {"features": values, "ts": 1.5}) + b"\n"
     parts = {
         "all but HTTP": lambda: predict_one(service, body),
-        "  check the body by the contract": lambda: predictor.check.validator.validate_json(body),
-        "  predict": lambda: predictor.model.predict_proba_one(values),
-        "  name the request (uuid4)": service.new_request_id,
-        "  write as JSON, twice": lambda: (to_json(answer | {"features": values, "ts": 1.5}), to_json(answer)),
-        "  append to the log": lambda: log.append(line, 1.5),
+        "check the body by the contract": lambda: predictor.check.validator.validate_json(body),
+        "predict": lambda: predictor.model.predict_proba_one(values),
+        "name the request (uuid4)": service.new_request_id,
+        "write as JSON, twice": lambda: (to_json(answer | {"features": values, "ts": 1.5}), to_json(answer)),
+        "append to the log": lambda: log.append(line, 1.5),
     }
-    print("\nwhat one answer is spent on (best of 300 x 30, microseconds); the rest is HTTP and the operating system")
+    rows = []
     for part, call in parts.items():
         best = min(_time(call, 30) for _ in range(300))  # short, to slip between other processes
-        show(part, f"{best / 30 * 1e6:.1f}")
+        rows.append({"part": part, "microseconds": f"{best / 30 * 1e6:.1f}"})
+    text = "Best of 300 times 30, in one process; the rest of an answer is HTTP and the operating system."
+    record_table("What one answer is spent on", rows, text)
     log.close()
 
 
@@ -228,26 +224,34 @@ def _time(call: Callable, times: int = 1) -> float:
     return time.perf_counter() - started
 
 
-def compare_files(lab: Workspace, folder: Path, rows: int, rounds: int) -> None:
-    """Print `churn-lab predict` from CSV to CSV beside scikit-learn on rows that are in memory already."""
-    customers = draw_customers(rows, seed=11).drop(columns="churn")
-    customers.to_csv(folder / "customers.csv", index=False)
-    customers = customers.astype({"plan_type": object, "region": object})
+def compare_files(lab: Workspace, folder: Path, sizes: list[int], rounds: int) -> None:
+    """`churn-lab predict` from CSV to CSV beside scikit-learn on rows that are in memory already."""
     threads, pipeline = os.cpu_count(), load_pipeline(lab)
     pipeline["forest"].n_jobs = threads
-    command = [CHURN_LAB, "predict", folder / "customers.csv", "--threads", threads, "--workspace", lab.root]
-    pairs = []
-    for _ in range(rounds):
-        alone = _time(lambda: pipeline.predict_proba(customers))
-        pairs.append((*_run_on_terminal([str(part) for part in command]), alone))
-    seconds, megabytes, alone = (statistics.median(column) for column in zip(*pairs))
-    show(
-        f"predict CSV, {rows:,} rows, / predict_proba alone",
-        f"{statistics.median(a / c for a, _, c in pairs):.2f}",
-        "target <= 1.2",
-    )
-    show("predict CSV / predict_proba alone, seconds", f"{seconds:.1f} / {alone:.1f}")
-    show("predict CSV, memory at most", f"{megabytes:.0f} MB")
+    path = folder / "customers.csv"
+    command = [CHURN_LAB, "predict", path, "--threads", threads, "--workspace", lab.root]
+    costs = {}
+    for rows in sizes:
+        customers = draw_customers(rows, seed=11).drop(columns="churn")
+        customers.to_csv(path, index=False)
+        customers = customers.astype({"plan_type": object, "region": object})
+        pairs = []
+        for _ in range(rounds if rows == sizes[-1] else 1):
+            alone = _time(lambda: pipeline.predict_proba(customers))  # noqa: B023
+            pairs.append((*_run_on_terminal([str(part) for part in command]), alone))
+        costs[rows] = [statistics.median(column) for column in zip(*pairs)]
+    seconds, megabytes, alone = zip(*pairs)
+    name = "scikit-learn's `predict_proba` alone, rows in memory"
+    what, target = f"`churn-lab predict`, {rows:,} rows from CSV to CSV", "<= 1.2" if rows >= 1_000_000 else ""
+    ratios = [ours / theirs for ours, theirs in zip(seconds, alone)]
+    record(f"{what}, time", ratios, "times", name, target, readme=True)
+    record(f"{what}, seconds", seconds, "s")
+    record(f"{what}, memory at most", megabytes, "MB")
+    lines = {"churn-lab predict": 0, name.replace("`", ""): 2}
+    series = {line: {rows: cost[place] for rows, cost in costs.items()} for line, place in lines.items()}
+    record_growth("churn-lab predict, time", "rows", "s", series)
+    memory = {"churn-lab predict": {rows: cost[1] for rows, cost in costs.items()}}
+    record_growth("churn-lab predict, memory", "rows", "MB", memory)
 
 
 def _run_on_terminal(command: list[str]) -> tuple[float, float]:
@@ -292,15 +296,15 @@ def main() -> None:
         print("one worker, 16 connections, load generator on the same machine")
         compare_servers(ours, echo, folder, rounds, seconds)
         with running("1", ours, folder) as one, running("2", [*ours, "--workers", "2"], folder) as two:
-            ratios = [two.load(seconds)[0].rate / one.load(seconds)[0].rate for _ in range(rounds)]
-        show(
-            "throughput, 2 workers / 1 worker", f"{statistics.median(ratios):.2f}", f"reported, {os.cpu_count()} cores"
-        )
+            rates = [[server.load(seconds)[0].rate for server in (one, two)] for _ in range(rounds)]
+        ratios, rows = [second / first for first, second in rates], 100_000 if options.quick else 1_000_000
+        record("`/predict`, 2 workers", ratios, "times", f"1 worker, on {os.cpu_count()} cores with the load generator")
+        medians = dict(zip((1, 2), (statistics.median(column) for column in zip(*rates))))
+        record_growth("predict, requests a second", "workers", "requests/s", {"churn-lab serve": medians})
         if not options.without_mlflow:
             compare_with_mlflow(lab, ours, folder, seconds)
         explain_one_request(create_app(lab).service, folder / "timing")
-        print()
-        compare_files(lab, folder, 1_000_000, rounds)
+        compare_files(lab, folder, [rows // 100, rows // 10, rows], rounds)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
-"""How long `churn-lab --help` takes, against a bare Typer program with two commands (median of 15 pairs)."""
+"""How long `churn-lab --help` takes, against a bare Typer program with two commands."""
 
-import statistics
+import argparse
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+from figures import record
 
 BARE = (
     "import typer\napp = typer.Typer()\n@app.command()\ndef one(): 'One.'\n@app.command()\ndef two(): 'Two.'\napp()\n"
@@ -19,11 +21,14 @@ def seconds(*command: str) -> float:
     return time.perf_counter() - began
 
 
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("--pairs", type=int, default=15)
+count = parser.parse_args().pairs
 with tempfile.TemporaryDirectory() as folder:
     bare = Path(folder) / "bare.py"
     bare.write_text(BARE)
-    pairs = [(seconds("-c", "from churn_lab.cli import main; main()"), seconds(str(bare))) for _ in range(15)]
+    pairs = [(seconds("-c", "from churn_lab.cli import main; main()"), seconds(str(bare))) for _ in range(count)]
 
-ours, reference = (statistics.median(column) for column in zip(*pairs, strict=True))
-ratio = statistics.median(one / other for one, other in pairs)
-print(f"churn-lab --help: {ours:.3f} s; bare Typer: {reference:.3f} s; ratio {ratio:.2f} (target <= 2)")
+ratios = [ours / bare for ours, bare in pairs]
+record("`churn-lab --help`", ratios, reference="a bare Typer program", target="<= 2", readme=True)
+record("`churn-lab --help`, time", [ours for ours, _ in pairs], "s")

@@ -1,5 +1,6 @@
 """Commands for the course as a whole: init, doctor, check, progress, reset, run."""
 
+import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from churn_lab.cli_cluster import ClusterOption, connect
 from churn_lab.cli_output import JsonOption, WorkspaceOption, show, show_json, working
 from churn_lab.files import LabError
 from churn_lab.workspace import Workspace, create_workspace, find_workspace, locate_workspace
@@ -112,29 +114,64 @@ def reset(
 
 
 def run(
-    parameter: Annotated[list[str] | None, typer.Option("-p", help="name=value, for any notebook that has it.")] = None,
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option("-p", help="name=value, for any notebook that has it. Several, as seed=1,2 or 1..5: a grid."),
+    ] = None,
     raw: Annotated[Path | None, typer.Option(help="Your own CSV in place of generated data.")] = None,
     target: Annotated[str | None, typer.Option(help="Its column that says who left.")] = None,
     positive: Annotated[str | None, typer.Option(help="The value there that means 'left'.")] = None,
     identifier: Annotated[str | None, typer.Option("--id", help="Its column that names the customer.")] = None,
     only: Annotated[list[str] | None, typer.Option(help="The number of a step, as 3 or 05b; may be repeated.")] = None,
     start: Annotated[str | None, typer.Option("--from", help="The number of the step to begin at.")] = None,
+    best: Annotated[
+        str | None, typer.Option(help="Of a grid: the figure to choose the best by.", show_default="f1")
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, max=64, help="Of a grid: how many runs at once.", show_default="2")
+    ] = None,
+    cluster: ClusterOption = None,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Run the lab's notebooks without a screen and write a report (exit code 5 if the gate refused the model)."""
+    """Run the lab's notebooks without a screen and write a report (exit code 5 if the gate refused the model).
+
+    With several values for a parameter: once for each combination, each in a project of its own, with one report
+    (exit code 1 if one of them failed). The same command again keeps what is finished.
+    """
+    from churn_lab.course import choose_notebooks, find_notebooks
+    from churn_lab.grid_run import split_values
+
+    own = (("raw", raw), ("target", target), ("positive", positive), ("id", identifier))
+    texts = {name: [str(value)] for name, value in own if value}
+    for name, value in map(read_parameter, parameter or []):
+        texts[name] = [*texts.get(name, []), value]
+    values = split_values(texts, choose_notebooks(find_notebooks(), only, start))
+    if any(len(several) > 1 for several in values.values()):
+        asked = {"only": only, "start": start, "best": best or "f1", "jobs": jobs or 2}
+        run_many(locate_workspace(workspace), values, asked, cluster, as_json)
+    elif best or jobs:
+        raise LabError("several values for a parameter, with --best or --jobs", "no grid", "-p seed=1..5")
+    else:
+        if cluster:
+            print("run here: a cluster is for several runs, as with -p seed=1..5", file=sys.stderr)
+        run_one(workspace, {name: text for name, (text,) in texts.items()}, only, start, as_json)
+
+
+def read_parameter(text: str) -> tuple[str, str]:
+    """Name and value of `-p name=value`."""
+    name, sign, value = text.partition("=")
+    if not sign:
+        raise LabError("a parameter as name=value", text, f"-p {name}=VALUE")
+    return name, value
+
+
+def run_one(
+    workspace: Path | None, parameters: dict[str, Any], only: list[str] | None, start: str | None, as_json: bool
+) -> None:
+    """One run, told step by step."""
     from churn_lab.course import run as run_course
 
-    parameters = {
-        name: str(value) for name, value in (("target", target), ("positive", positive), ("id", identifier)) if value
-    }
-    if raw:
-        parameters["raw"] = str(raw)
-    for text in parameter or []:
-        name, sign, value = text.partition("=")
-        if not sign:
-            raise LabError("a parameter as name=value", text, f"-p {name}=VALUE")
-        parameters[name] = value
     with progress_bar() as on_cell:
         result = run_course(workspace, parameters, only, start, on_cell=on_cell, on_wait=say_that_we_wait)
     if as_json:
@@ -159,6 +196,79 @@ def run(
     if not as_json:
         print(f"report: {result['report']}")
     raise typer.Exit(1 if failure else 5 if result["refused"] else 0)
+
+
+def run_many(
+    lab: Workspace, values: dict[str, list[Any]], asked: dict[str, Any], cluster: str | None, as_json: bool
+) -> None:
+    """A grid of runs, told as a table."""
+    from churn_lab.grid_run import run_grid
+
+    count = math.prod(len(several) for several in values.values())
+    told = " · ".join(f"{name}={','.join(map(str, several))}" for name, several in values.items() if len(several) > 1)
+    print(f"{count} runs: {told}", file=sys.stderr)
+    ended, best = 0, asked["best"]
+    try:
+        with share_on(cluster, lab, values.get("raw", [])) as share, counting_bar(count) as advance:
+
+            def on_done(result: dict[str, Any]) -> None:
+                nonlocal ended
+                ended += 1
+                advance()
+
+            result = run_grid(lab.root, values, **asked, **share, on_done=on_done)
+    except KeyboardInterrupt:
+        print(
+            f"stopped; {ended} of {count} runs are finished. Next: the same command, which keeps them", file=sys.stderr
+        )
+        raise typer.Exit(130) from None
+    if as_json:
+        show_json(result)
+    else:
+        show(
+            [
+                {
+                    **row["parameters"],
+                    "state": row["state"],
+                    best: row["figures"].get(best),
+                    "best": "best" if row["best"] else "",
+                    "seconds": f"{row['seconds'] or 0:.0f}{' earlier' if row['kept'] else ''}",
+                }
+                for row in result["rows"]
+            ]
+        )
+    for row in result["rows"]:
+        if row["state"] == "failed":
+            print(f"{', '.join(f'{n}={v}' for n, v in row['parameters'].items())}: {row['reason']}", file=sys.stderr)
+    if not as_json:
+        print(f"report: {result['report']}")
+    raise typer.Exit(0 if result["ok"] else 1)
+
+
+@contextmanager
+def share_on(cluster: str | None, lab: Workspace, raw: list[str]) -> Iterator[dict[str, Any]]:
+    """The argument `share` of `run_grid` for a cluster; nothing, without one."""
+    if not cluster:
+        yield {}
+        return
+    from churn_lab.course import find_notebooks
+
+    with connect(cluster) as client:
+        from churn_lab.cluster import share_work
+
+        yield {"share": share_work(client, [*find_notebooks(), *map(Path, filter(None, raw))], lab.runs / "grid")}
+
+
+@contextmanager
+def counting_bar(count: int) -> Iterator[Callable[[], None]]:
+    """A bar on standard error over whole runs; nothing when that is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
+
+    columns, console = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()), Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as progress:
+        task = progress.add_task("", total=count)
+        yield lambda: progress.advance(task)
 
 
 def say_that_we_wait() -> None:

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['read_figures', 'split_figures', 'describe_refusal', 'plot_gate', 'plot_drift', 'plot_curves', 'plot_versions',
-           'draw_pictures', 'write_report']
+           'embed_figure', 'draw_pictures', 'write_report']
 
 # %% ../nbs/inside/run_report.ipynb #4e940003
 import base64
@@ -167,7 +167,7 @@ def _draw_curves(lab: Workspace, model_file: str) -> Figure:
     return plot_curves(test[model.contract.target], model.predict_proba(test), model.threshold)
 
 
-def _embed(figure: Figure) -> str:
+def embed_figure(figure: Figure) -> str:
     "A figure as a data URI."
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=110)
@@ -193,7 +193,7 @@ def draw_pictures(
     pictures = []
     for title, draw in wanted:
         try:
-            pictures.append({"title": title, "src": _embed(draw())})
+            pictures.append({"title": title, "src": embed_figure(draw())})
         except LabError:  # the figures tell why
             continue
     return pictures
