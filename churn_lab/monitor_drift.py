@@ -37,8 +37,7 @@ def check_drift(
     card = check_reference(read_card(lab, current_model(lab)))
     window = read(lab, card, any_model, None if all_lines or since is not None else last_n, since)
     check_found(lab, window)
-    result = judge_window(card["reference"], window.sample, z_threshold, not any_model)
-    return result.add_log(card, window, any_model)
+    return judge_window(card["reference"], window.sample, z_threshold, not any_model).add_log(card, window, any_model)
 
 # %% ../nbs/08_monitor_drift.ipynb #e35aa703
 def read_predictions(
