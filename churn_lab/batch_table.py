@@ -61,7 +61,7 @@ def parse_longer(line: str, following: deque[str], delimiter: str, width: int) -
 
 
 def _open_lines(path: Path) -> IO[str]:
-    return (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8-sig", newline="")
+    return (gzip.open if path.suffix.lower() == ".gz" else open)(path, "rt", encoding="utf-8-sig", newline="")
 
 
 def read_rows(file: CsvFile) -> Iterator[tuple[int, list[str], str]]:  # line, cells, what is wrong: nothing, mostly
@@ -139,7 +139,7 @@ def load_table(
 ) -> Table:
     "A file as a table. `LabError` for a file that is no table, or has a header that is none."
     db = duckdb.connect(folder / "cells.db", config={"memory_limit": "500MB", "threads": threads, "autoinstall_known_extensions": False})
-    if path.suffix == ".parquet":
+    if path.suffix.lower() == ".parquet":
         return _load_parquet(db, path)
     file = known or open_csv(path)
     table = Table(db, path, file.columns, file)

@@ -42,7 +42,7 @@ class PartJob:
     @property
     def places(self) -> tuple[Path, Path, Path]:
         "The result, the rows that were rejected, and the record."
-        suffix = ".parquet" if self.part.path.suffix == ".parquet" else ".csv"
+        suffix = ".parquet" if self.part.path.suffix.lower() == ".parquet" else ".csv"
         name = self.part.name
         return self.out / "parts" / f"{name}{suffix}", self.out / "rejected" / f"{name}.csv", self.out / "records" / f"{name}.json"
 
@@ -75,15 +75,18 @@ def _open_once(root: Path, model_file: str, onnx_sha256: str) -> ServingModel:
 @contextmanager
 def _open_part(part: FilePart, folder: Path, threads: int) -> Iterator[Table]:
     "The rows of a part; their lines are those of the whole file."
-    copy, known, skipped = part.path, None, 0
+    copy, known = part.path, None
     if part.csv:
         copy = folder / "part.csv"
         part.copy_to(copy)
-        known, skipped = replace(part.csv, path=copy), part.skipped
+        known = replace(part.csv, path=copy)
+    elif part.path.suffix.lower() == ".parquet":
+        copy = folder / "part.parquet"
+        part.copy_rows_to(copy, threads)
     else:
         part.check(file_sha256(part.path))
-    table = replace(load_table(copy, folder, threads, known), path=part.path, skipped=skipped)
-    with close_table(table):
+    table = replace(load_table(copy, folder, threads, known), path=part.path, skipped=part.skipped)
+    with close_table(table, "free some disk space, or choose smaller parts"):
         yield table
 
 # %% ../nbs/inside/score_parts.ipynb #5c0b0016
@@ -172,7 +175,7 @@ def score_parts(
     lab: Workspace,
     files: dict[str, Path],  # a name for each, of `find_files`
     out: Path,  # a folder; see `choose_folder`
-    part_bytes: int = PART_MB << 20,  # of a CSV; a compressed one and a Parquet file are one part each
+    part_bytes: int = PART_MB << 20,  # of a part, about; a compressed CSV is one part
     threads: int = 1,  # for one part
     strict: bool = False,  # refuse bad rows and unseen categories
     on_part: Callable[[int, float], None] = lambda rows, share: None,  # called with what is done so far
@@ -181,17 +184,21 @@ def score_parts(
     "Score files in parts into a folder, with a manifest. What an earlier run has finished is kept."
     model = {"model_file": current_model(lab)}
     model["onnx_sha256"] = read_card(lab, model["model_file"])["onnx_sha256"]
-    total, done, rows = sum(path.stat().st_size for path in files.values()), 0, 0
+    total, sizes, done, rows = sum(path.stat().st_size for path in files.values()), [], 0, 0
+
+    def cut() -> Iterator[PartJob]:
+        for name, path in files.items():
+            for part in cut_file(name, path.absolute(), part_bytes):
+                sizes.append(part.size)
+                yield PartJob(lab, model, part, out.absolute(), strict, threads)
 
     def note(place: int, record: dict[str, Any]) -> None:
         nonlocal done, rows
-        done, rows = done + record["input"]["end"] - record["input"]["start"], rows + record["rows"]
+        done, rows = done + sizes[place], rows + record["rows"]
         on_part(rows, done / max(total, 1))
 
     with _hold_folder(out):
-        parts = (part for name, path in files.items() for part in cut_file(name, path.absolute(), part_bytes))
-        jobs = (PartJob(lab, model, part, out.absolute(), strict, threads) for part in parts)
-        records = run(score_part, jobs, note)
+        records = run(score_part, cut(), note)
         fresh = sum(record.pop("fresh") for record in records)
         manifest = _write_manifest(out, model, files, records)
     if not manifest["rows"]:

@@ -14,7 +14,7 @@ import duckdb
 import pytest
 from conftest import snapshot
 from filelock import FileLock
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from churn_lab.batch_scoring import score_file
@@ -56,13 +56,15 @@ def read(paths) -> list[dict[str, str]]:
         st.sampled_from(['a,"b\nc"', "a,b", '"', 'a,"b', 'b",c', "a", "", 'é,"x""y"', "a,b,c", 'a"b,"']), max_size=30
     ),
     st.sampled_from(["\n", "\r\n", "\r"]),
+    st.sampled_from(["\n", "\r\n", "\r"]),
     st.booleans(),
     st.integers(1, 60),
 )
-def test_parts_of_any_size_hold_the_records_of_the_file_with_their_lines(tmp_path_factory, rows, end, bom, size):
+@example(["5,6"] * 5, "\n", "\r", False, 1)
+def test_parts_of_any_size_hold_the_records_of_the_file_with_their_lines(tmp_path_factory, rows, end, first, bom, size):
     folder = tmp_path_factory.mktemp("cut")
     path, copy, found = folder / "file.csv", folder / "part.csv", []
-    text = ("\ufeff" if bom else "") + end.join(["x,y", *(row.replace("\n", end) for row in rows), "1,2"])
+    text = ("\ufeff" if bom else "") + "x,y" + first + end.join([*(row.replace("\n", end) for row in rows), "1,2"])
     path.write_bytes(text.encode())
     file = open_csv(path)
     parts = [*cut_file("file", path, size)]
@@ -95,13 +97,25 @@ def test_parts_together_are_what_the_whole_file_gives(lab, tmp_path):
 def test_one_thread_and_four_give_the_same_bytes_also_as_parquet(lab, tmp_path):
     (tmp_path / "in").mkdir()
     make_customers(tmp_path / "in" / "a.csv")
-    duckdb.sql(
-        f"COPY (SELECT * FROM read_csv('{tmp_path}/in/a.csv', ignore_errors = true)) TO '{tmp_path}/in/b.parquet'"
-    )
+    customers = draw_customers(2000, seed=3).drop(columns="churn")
+    customers.loc[1500, "tenure_months"], customers.loc[100, "region"] = -1, "MARS"
+    duckdb.from_df(customers).write_parquet(str(tmp_path / "in" / "b.parquet"))
     for threads in (1, 4):
         score(lab, tmp_path / "in", tmp_path / f"out{threads}", threads=threads)
     assert snapshot(tmp_path / "out1") == snapshot(tmp_path / "out4")
-    assert "parts/b-00001.parquet" in snapshot(tmp_path / "out1")
+    whole, parts = score_file(lab, tmp_path / "in" / "b.parquet"), sorted(tmp_path.glob("out1/parts/b-*.parquet"))
+    rows = [row for path in parts for row in duckdb.read_parquet(str(path)).fetchall()]
+    assert len(parts) > 2 and rows == duckdb.read_parquet(str(whole.path)).fetchall()
+    rejected = read((tmp_path / "out1" / "rejected").glob("b-*"))
+    assert rejected == read([whole.rejected_path]) and [row["line"] for row in rejected] == ["1501"]
+
+
+def test_lines_that_end_in_two_ways_are_scored_once(lab, tmp_path):
+    path = tmp_path / "mixed.csv"
+    lines = draw_customers(60, seed=1).drop(columns="churn").to_csv(index=False).splitlines()
+    path.write_bytes("\r".join([lines[0], "\n".join(lines[1:])]).encode())
+    done = score(lab, path, tmp_path / "out", part_bytes=500)
+    assert len(done["parts"]) > 2 and (done["rows"], done["rejected"]) == (60, 0) == (score_file(lab, path).rows, 0)
 
 
 def test_a_run_that_was_killed_goes_on_without_scoring_a_part_twice(lab, tmp_path):
@@ -113,7 +127,7 @@ def test_a_run_that_was_killed_goes_on_without_scoring_a_part_twice(lab, tmp_pat
         "    left[0] -= 1\n"
         "    os.kill(os.getpid(), signal.SIGKILL) if not left[0] else move(files)\n"
         "s.write_together = stop\n"
-        "s.score_parts(Workspace(sys.argv[1]), s.find_files(sys.argv[2]), s.Path(sys.argv[3]), part_bytes=9000)"
+        "s.score_parts(Workspace(sys.argv[1]), {'customers': s.Path(sys.argv[2])}, s.Path(sys.argv[3]), part_bytes=9000)"
     )
     killed = subprocess.run([sys.executable, "-c", program, lab.root, path, out])
     assert killed.returncode == -signal.SIGKILL and not (out / "manifest.json").exists()
@@ -165,11 +179,13 @@ def test_a_folder_a_pattern_and_packed_files(lab, tmp_path):
     folder = tmp_path / "days"
     folder.mkdir()
     customers = draw_customers(50).drop(columns="churn").to_csv(index=False)
-    for name in ("mon.csv", "mon_predictions.csv", "notes.txt", "tue.csv"):
+    for name in ("mon.csv", "mon_predictions.csv", "notes.txt", "tue.CSV"):
         (folder / name).write_text(customers)
-    (folder / "wed.csv.gz").write_bytes(gzip.compress(customers.encode()))
-    assert [*find_files(folder)] == ["mon", "tue", "wed"] and [*find_files(folder / "*u*.csv")] == ["tue"]
+    (folder / "wed.csv.GZ").write_bytes(gzip.compress(customers.encode()))
+    assert [*find_files(folder)] == ["mon", "tue", "wed"] and [*find_files(folder / "*u*")] == ["tue"]
     assert choose_folder(folder, find_files(folder)) == tmp_path / "days_predictions"
+    score(lab, folder / "mon.csv", folder / "mon_predictions")
+    assert [*find_files(folder / "**" / "*")] == ["mon", "tue", "wed"]
     done = score(lab, folder, tmp_path / "out")
     assert done["rows"] == 150 and [part["part"] for part in done["parts"]] == ["mon-00001", "tue-00001", "wed-00001"]
     assert len({(tmp_path / "out" / "parts" / f"{day}-00001.csv").read_text() for day in ("mon", "tue", "wed")}) == 1
