@@ -156,8 +156,10 @@ def _check_folder(out: Path, files: dict[str, Path]) -> None:
     "`LabError` if a folder holds anything but results of these files."
     names = {path.name for path in out.iterdir()} if out.is_dir() else set()
     records = _read_records(out)
-    strange = {name for name in names - {"manifest.json", ".lock", *_FOLDERS} if not name.startswith((".run-", ".shared-", ".manifest.json."))}
-    if not records and ".lock" not in names:  # none of our runs has been here
+    strange = names - {"manifest.json", *_FOLDERS}
+    if records or ".lock" in names:  # one of our runs has been here
+        strange = {name for name in strange if not name.startswith(".")}
+    else:
         strange |= {"manifest.json"} & names
         strange |= {f"{name}/{path.name}" for name in _FOLDERS for path in (out / name).glob("*")}
     if strange:
@@ -221,8 +223,8 @@ def _remove_others(out: Path, records: list[dict[str, Any]]) -> None:
     for part, record in found.items():
         for name in (*record["files"], f"records/{part}.json"):
             (out / name).unlink(missing_ok=True)
-    folders = (out, *(out / name for name in _FOLDERS))
-    remove_leftovers(path for folder in folders for end in ("tmp", "old") for path in folder.glob(f".*.{end}"))
+    patterns = (".manifest.json.*.tmp", *(f"{name}/.*.{end}" for name in _FOLDERS for end in ("tmp", "old")))
+    remove_leftovers(path for pattern in patterns for path in out.glob(pattern))
 
 
 def _look_at(path: Path) -> tuple[int, int] | None:

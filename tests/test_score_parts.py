@@ -191,6 +191,7 @@ def test_only_folders_of_the_same_files_are_written_to_and_only_own_files_remove
 
     score(lab, path, out)
     (out / "parts" / "notes.txt").write_text("do not touch")
+    (out / ".DS_Store").touch()  # Finder's; nothing of ours goes by that name
     before = snapshot(out)
     path.rename(tmp_path / "feb.csv")
     with pytest.raises(LabError, match="those of jan.csv"):
