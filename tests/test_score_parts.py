@@ -218,7 +218,8 @@ def test_what_changes_under_way_gets_no_manifest(lab, tmp_path):
         path.write_text(path.read_text())  # the same bytes, at another time
 
     def write_record(rows, share):
-        (out / "records" / "customers-00001.json").write_text("{}")
+        record = out / "records" / "customers-00001.json"
+        record.write_text(record.read_text().replace('"rows": ', '"rows": 1'))
 
     with pytest.raises(KeyboardInterrupt):
         score(lab, path, out, run=stop)
@@ -241,7 +242,7 @@ def test_what_changes_under_way_gets_no_manifest(lab, tmp_path):
 def test_reasons_are_counted_without_the_texts_of_customers(lab, tmp_path):
     path = tmp_path / "customers.csv"
     odd = ["a; b (c", "a; b (c) (d", "x" * 50 + "; y"]
-    path.write_text(HEADER + "1,2,3,basic,EU,x\n" + "".join(f"{cell},2,3,basic,EU,(c)\n" for cell in odd))
+    path.write_text(HEADER + "1,2,3,basic,EU,x\n" + "".join(f"{cell},2,3,basic,EU,c\n" for cell in odd))
     (part,) = score(lab, path, tmp_path / "out")["parts"]
     ((reason, count),) = part["reasons"].items()
     assert reason.startswith("tenure_months: Input should be") and "(" not in reason and count == 3
