@@ -84,9 +84,9 @@ def test_ctrl_c_ends_a_grid_at_once_and_the_same_command_goes_on(churn_lab, tmp_
     process = subprocess.Popen([*program, *command], stderr=subprocess.PIPE, text=True, start_new_session=True)
     grid = tmp_path / "lab" / "runs" / "grid"
     try:
-        wait_until(lambda: [*grid.glob("seed=3/runs/*")], 60)
+        wait_until(lambda: [*grid.glob("seed=3/runs/*")], 120)
         os.killpg(process.pid, signal.SIGINT)
-        error = process.communicate(timeout=20)[1]
+        error = process.communicate(timeout=60)[1]
     finally:
         process.kill()
     assert process.returncode == 130 and "2 of 4 runs are finished" in error and "Traceback" not in error
