@@ -223,7 +223,7 @@ def main() -> None:
         train(lab)
         there = Workers(folder)
         try:
-            measure_predict(lab, folder, there, 800_000 if given.quick else 10_000_000, pairs, 2 if given.quick else 16)
+            measure_predict(lab, folder, there, 800_000 if given.quick else 10_000_000, pairs, 1 if given.quick else 8)
             measure_drift(lab, there, *((4, 100_000) if given.quick else (10, 1_000_000)), pairs)
             measure_short(lab, folder, there, pairs)
             measure_class(folder, there, 6 if given.quick else 100, pairs)

@@ -157,7 +157,7 @@ def _write_manifest(out: Path, model: dict[str, str], files: dict[str, Path], re
     return manifest
 
 # %% ../nbs/inside/score_parts.ipynb #5c0b0024
-PART_MB = 16  # more than half a million customers of the lab
+PART_MB = 8  # some 400,000 customers of the lab
 
 
 def choose_folder(source: str | Path, files: dict[str, Path]) -> Path:

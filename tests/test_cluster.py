@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from functools import partial
 from pathlib import Path
@@ -309,7 +310,7 @@ def test_without_a_cluster_nothing_of_dask_is_imported_and_without_dask_it_is_sa
     assert "Expected Dask, for --cluster" in done.stderr and "[scale]" in done.stderr and "Traceback" not in done.stderr
 
 
-def test_a_class_gets_the_same_marks_on_a_cluster(machines, tmp_path):
+def test_a_class_gets_the_same_marks_on_a_cluster_also_if_a_worker_is_killed(machines, tmp_path):
     import classroom_ways as ways
 
     from churn_lab.classroom.grading import grade, read_result
@@ -332,9 +333,13 @@ def test_a_class_gets_the_same_marks_on_a_cluster(machines, tmp_path):
         client.wait_for_workers(2, timeout=30)
         run = cluster.share_work(client, [tmp_path / "class"], tmp_path / "there")
         told = {}
-        found = grade(
-            tmp_path / "class", tmp_path / "there", limits=limits, notebooks=pages, on_student=told.__setitem__, run=run
-        )
+
+        def note(student, fresh):
+            if not told:
+                there.workers[0].kill()
+            told[student] = fresh
+
+        found = grade(tmp_path / "class", tmp_path / "there", limits=limits, notebooks=pages, on_student=note, run=run)
         assert found == here and told == dict.fromkeys(["ann", "bob", "cy", "eve"], True)
         assert grade(tmp_path / "class", tmp_path / "there", limits=limits, notebooks=pages, run=run)["graded"] == 0
     for student in told:
@@ -344,4 +349,5 @@ def test_a_class_gets_the_same_marks_on_a_cluster(machines, tmp_path):
         ]
         assert marks[0] == marks[1], student
     assert (tmp_path / "here" / "grades.csv").read_bytes() == (tmp_path / "there" / "grades.csv").read_bytes()
-    assert not [*Path(tmp_path / "there" / "running").iterdir()]
+    assert not [*(tmp_path / "there" / "running").iterdir()]
+    assert not [*Path(tempfile.gettempdir()).glob(f"churn-lab-grade-{there.workers[0].pid}-*")]

@@ -16,7 +16,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
@@ -104,10 +104,21 @@ def prepare_course(notebooks: Path, out: Path, submissions: Path, limits: Limits
 USERS = 4000  # of that range
 
 
+def _sweep(marks: Iterable[Path]) -> None:
+    "Remove what killed graders have left on this machine."
+    for mark in marks:
+        with suppress(FileNotFoundError):
+            folder = Path(mark.read_text(encoding="utf-8"))
+            if folder.name.startswith("churn-lab-grade-"):
+                shutil.rmtree(folder, ignore_errors=True)
+            mark.unlink()
+
+
 @contextmanager
 def _work_folder(out: Path, name: str) -> Iterator[Path]:
-    "A folder to work in, outside of what may be seen; if we are killed, the next batch removes it."
+    "A folder to work in, outside of what may be seen; if we are killed, whoever is next at it removes it."
     mark = out / "running" / file_name(name)
+    _sweep([mark])
     folder = Path(tempfile.mkdtemp(prefix=f"churn-lab-grade-{os.getpid()}-")).resolve()
     try:
         write_atomic(mark, str(folder))
@@ -115,15 +126,6 @@ def _work_folder(out: Path, name: str) -> Iterator[Path]:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         mark.unlink(missing_ok=True)
-
-
-def _sweep(out: Path) -> None:
-    "Remove what a killed batch has left."
-    for mark in (out / "running").glob("*"):
-        folder = Path(mark.read_text(encoding="utf-8"))
-        if folder.name.startswith("churn-lab-grade-"):
-            shutil.rmtree(folder, ignore_errors=True)
-        mark.unlink()
 
 
 def read_result(out: Path, name: str) -> dict[str, Any] | None:
@@ -225,7 +227,7 @@ def grade(
         (out / "running").mkdir(exist_ok=True)
     try:
         with FileLock(out / ".lock", timeout=0):
-            _sweep(out)
+            _sweep((out / "running").glob("*"))
             course = prepare_course(notebooks or find_notebooks()[0].parent, out, submissions, limits)
             work = [
                 StudentJob(name, path.absolute(), out, course, limits, FIRST_USER + 1 + place % USERS)
