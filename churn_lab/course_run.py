@@ -75,25 +75,27 @@ def _run_steps(lab: Workspace, folder: Path, given: dict[Path, dict], on_cell: C
     steps, pages, failure = [], {}, None
     with ThreadPoolExecutor(2) as beside:
         ahead = beside.submit(start_kernel, lab, notebooks)
-        for source, parameters in given.items():
-            number, started = step_number(source), time.monotonic()
-            step = {"number": number, "title": titles[number], "notebook": source.stem, "seconds": None, "page": None}
-            step["reason"] = _why_not(lab, number, failure)
-            step["state"] = "not run" if step["reason"] else "done"
-            steps.append(step)
-            if step["reason"]:
-                continue
-            kernel, ahead = ahead, None if source == last else beside.submit(start_kernel, lab, notebooks)
-            failure = run_notebook(lab, source, folder / source.name, parameters, on_cell, kernel)
-            step["seconds"] = round(time.monotonic() - started, 2)
-            if failure:
-                failure["title"], step["state"] = titles[number], "failed"
-            elif number == "05b":
-                step |= {"model_file": entry["model_file"] for entry in _newest(lab)}
-            if (folder / source.name).exists():
-                pages[number] = beside.submit(write_page, folder / source.name)
-        if ahead and ahead.exception() is None:
-            stop_kernel(ahead.result())
+        try:
+            for source, parameters in given.items():
+                number, started = step_number(source), time.monotonic()
+                step = {"number": number, "title": titles[number], "notebook": source.stem, "seconds": None, "page": None}
+                step["reason"] = _why_not(lab, number, failure)
+                step["state"] = "not run" if step["reason"] else "done"
+                steps.append(step)
+                if step["reason"]:
+                    continue
+                kernel, ahead = ahead, None if source == last else beside.submit(start_kernel, lab, notebooks)
+                failure = run_notebook(lab, source, folder / source.name, parameters, on_cell, kernel)
+                step["seconds"] = round(time.monotonic() - started, 2)
+                if failure:
+                    failure["title"], step["state"] = titles[number], "failed"
+                elif number == "05b":
+                    step |= {"model_file": entry["model_file"] for entry in _newest(lab)}
+                if (folder / source.name).exists():
+                    pages[number] = beside.submit(write_page, folder / source.name)
+        finally:
+            if ahead and ahead.exception() is None:
+                stop_kernel(ahead.result())
     for step in steps:
         step["page"] = pages[step["number"]].result() if step["number"] in pages else None
     return steps, failure

@@ -96,7 +96,7 @@ def test_ctrl_c_ends_a_grid_at_once_and_the_same_command_goes_on(churn_lab, tmp_
         wait_until(lambda: len([*tmp_path.glob("begun*")]) == count, 120)
         family = psutil.Process(process.pid).children(recursive=True)
         os.killpg(process.pid, signal.SIGINT)
-        error = process.communicate(timeout=20)[1]
+        error = process.communicate(timeout=60)[1]
     finally:
         process.kill()
     assert process.returncode == 130 and "2 of 4 runs are finished" in error and "Traceback" not in error
