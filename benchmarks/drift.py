@@ -4,7 +4,7 @@
     python benchmarks/drift.py --only false-alarms --windows 200
     python benchmarks/drift.py --quick              # fewer windows, a shorter log, no Evidently
 
-The Telco customer churn data are read from the folder that CHURN_LAB_REAL_DATA names, or `../shared/data`, if they are there.
+The Telco customer churn data are read from the folder that CHURN_LAB_REAL_DATA names (`real-data`), if they are there.
 
 A population is a large table of customers with the model's probabilities. Each simulated check draws its own training
 rows and its own window from it, so both samples are fresh and no difference is real unless a scenario makes it so.
@@ -44,7 +44,7 @@ from churn_lab.workspace import Workspace, create_workspace
 
 SIZES = (50, 100, 200, 1_000, 10_000, 100_000)
 EVIDENTLY = "0.7.23"
-REAL = Path(os.environ.get("CHURN_LAB_REAL_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+REAL = Path(os.environ.get("CHURN_LAB_REAL_DATA", "real-data"))
 HELD_OUT = 1_000  # rows that the reference of the predictions comes from
 
 

@@ -2,7 +2,7 @@
 
     python benchmarks/own_data.py [--only NAME]
 
-Real files are read from the folder that CHURN_LAB_REAL_DATA names, or `../shared/data`, and left out where they are not.
+Real files are read from the folder that CHURN_LAB_REAL_DATA names (`real-data`), and left out where they are not.
 `exit` has the exit codes of prepare, train and evaluate.
 """
 
@@ -27,7 +27,7 @@ from churn_lab.evaluate import split_prepared
 from churn_lab.prepare_data import read_processed
 from churn_lab.workspace import Workspace
 
-REAL = Path(os.environ.get("CHURN_LAB_REAL_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+REAL = Path(os.environ.get("CHURN_LAB_REAL_DATA", "real-data"))
 
 
 def draw(rows: int, seed: int = 1, rare: float = 0.3) -> tuple[pd.DataFrame, np.random.Generator]:

@@ -4,13 +4,15 @@ import os
 import subprocess
 import sys
 import venv
+from hashlib import sha256
 from pathlib import Path
 
 
 def rival_python(name: str, *requirements: str) -> Path:
     """The Python of an environment that has `requirements`; made on first use, which takes minutes and a network."""
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    folder = cache / "churn_lab" / f"{name}-{sys.version_info.major}.{sys.version_info.minor}"
+    wanted = sha256(" ".join(requirements).encode()).hexdigest()[:8]
+    folder = cache / "churn_lab" / f"{name}-{sys.version_info.major}.{sys.version_info.minor}-{wanted}"
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     done = folder / "done"
     if not done.exists():

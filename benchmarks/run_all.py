@@ -146,13 +146,14 @@ def render_page(results: dict[str, Any], folder: Path, quick: bool = False) -> s
     aimed = [row for row in rows if row.get("target")]
     missed = [row["figure"] for row in aimed if "MISSED" in tell_target(row)]
     failed = [row["figure"] for row in rows if "failed" in row]
+    missing = [f"all of '{title}'" for name, (title, *_) in SCRIPTS.items() if name not in results]
     text = [
         "# QUICK: a look, not the figures" if quick else "# The figures",
         f"`make bench` writes this page. The machine: {machine}.",
         "A figure is the median of its pairs; a pair is measured in turns, since other work on a machine comes and goes. "
         "Ratios count, seconds are those of this machine.",
         f"Missed, of {len(aimed)} with a target: {'; '.join(missed) or 'none'}.",
-        f"Not measured: {'; '.join(failed) or 'none'}.",
+        f"Not measured: {'; '.join([*failed, *missing]) or 'none'}.",
     ]
     text += [render_section(name, results[name], folder, machine) for name in SCRIPTS if name in results]
     return "\n\n".join(text) + "\n"

@@ -64,7 +64,9 @@ def classroom_grade(
     out: Annotated[Path, typer.Option(help="Where grades.csv, cohort.html and students/ are written.")] = Path(
         "grades"
     ),
-    jobs: Annotated[int, typer.Option(min=1, max=64, help="How many at once.")] = 2,
+    jobs: Annotated[
+        int, typer.Option(min=1, max=64, help="How many at once; not with --cluster, where each worker has one.")
+    ] = 2,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds for one submission.")] = 300,
     memory: Annotated[int, typer.Option(min=512, help="MB for one of its processes.")] = 1024,
     only: Annotated[list[str] | None, typer.Option(help="A student's name; may be repeated.")] = None,
@@ -75,9 +77,9 @@ def classroom_grade(
     from churn_lab.classroom.grading import grade, list_students
     from churn_lab.classroom.sandbox import Limits, describe_way
 
-    count = len(list_students(submissions, only))
+    students = list_students(submissions, only)
     limits = Limits(seconds=timeout, memory_mb=memory)
-    with run_on(cluster, [submissions], out) as run, _progress(count) as on_student:
+    with run_on(cluster, students.values(), out) as run, _progress(len(students)) as on_student:
         result = grade(submissions, out, jobs, limits, only, on_student=on_student, run=run)
     if as_json:
         show_json(result)

@@ -43,14 +43,18 @@ def connect(address: str) -> Iterator["Client"]:
 
 @contextmanager
 def run_on(cluster: str | None, paths: Iterable[Path], folder: Path | None = None) -> Iterator[Callable | None]:
-    """Who does the parts of some work on these files: workers; None, without a cluster."""
+    """Who does the parts of some work on these files: workers; None, without a cluster. Ctrl-C: exit code 130."""
     if not cluster:
         yield None
         return
     with connect(cluster) as client:
         from churn_lab.cluster import share_work
 
-        yield share_work(client, paths, folder)
+        try:
+            yield share_work(client, paths, folder)
+        except KeyboardInterrupt as stop:
+            print(f"stopped {stop}".rstrip(), file=sys.stderr)
+            raise typer.Exit(130) from None
 
 
 def predict_parts(

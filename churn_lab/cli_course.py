@@ -128,7 +128,13 @@ def run(
         str | None, typer.Option(help="Of a grid: the figure to choose the best by.", show_default="f1")
     ] = None,
     jobs: Annotated[
-        int | None, typer.Option(min=1, max=64, help="Of a grid: how many runs at once.", show_default="2")
+        int | None,
+        typer.Option(
+            min=1,
+            max=64,
+            help="Of a grid: how many runs at once; not with --cluster, where each worker has one.",
+            show_default="2",
+        ),
     ] = None,
     cluster: ClusterOption = None,
     workspace: WorkspaceOption = None,
@@ -155,7 +161,7 @@ def run(
     else:
         if cluster:
             print("run here: a cluster is for several runs, as with -p seed=1..5", file=sys.stderr)
-        run_one(workspace, {name: text for name, (text,) in texts.items()}, only, start, as_json)
+        run_one(workspace, {name: value for name, (value,) in values.items()}, only, start, as_json)
 
 
 def read_parameter(text: str) -> tuple[str, str]:

@@ -80,7 +80,12 @@ def predict(
     out: Annotated[
         Path | None, typer.Option(help="Where the result goes; a folder, in parts.", show_default="NAME_predictions")
     ] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads to use.", show_default="one a core")] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Threads to use; not with --cluster, where each worker has its own.", show_default="one a core"
+        ),
+    ] = None,
     strict: Annotated[
         bool,
         typer.Option("--strict", help="Refuse rows that cannot be scored, and categories that training never saw."),

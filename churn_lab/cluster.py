@@ -13,16 +13,16 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 # %% ../nbs/12_past_one_machine.ipynb #c1050111
-from distributed import Client, Future, KilledWorker, LocalCluster, wait
+from distributed import Client, Future, KilledWorker, LocalCluster, get_worker, wait
 from distributed.comm import CommClosedError
 
-from .cluster_checks import ask_scheduler, await_worker, check_shared, check_versions
+from .cluster_checks import ask_scheduler, await_worker, check_shared, check_versions, compare_versions, describe_machine
 from .files import LabError
 
 # %% ../nbs/12_past_one_machine.ipynb #c1050016
@@ -37,10 +37,18 @@ def _start_local(text: str) -> LocalCluster:
         silence_logs=logging.CRITICAL,
     )  # fmt: skip
 
-# %% ../nbs/12_past_one_machine.ipynb #c1050018
+# %% ../nbs/12_past_one_machine.ipynb #c1050118
 PATIENCE = 5.0  # seconds to wait for a scheduler, and for a first worker
 
 
+def _find_cluster(address: str) -> AbstractContextManager[LocalCluster | str]:
+    "A cluster on this machine, or the address of a scheduler that answers."
+    if address.split(":")[0] == "local":
+        return _start_local(address)
+    ask_scheduler(address, PATIENCE)
+    return nullcontext(address)
+
+# %% ../nbs/12_past_one_machine.ipynb #c1050018
 @contextmanager
 def open_cluster(
     address: str,  # of a Dask scheduler: "tcp://10.0.0.5:8786"; "local" or "local:4": started here, and ended
@@ -49,18 +57,16 @@ def open_cluster(
     "A cluster to send work to. `LabError` if nobody answers, nobody works, or a worker has other versions."
     for name in ("distributed", "distributed.client"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # what goes wrong is said by us, once
-    if not (local := address.split(":")[0] == "local"):
-        ask_scheduler(address, PATIENCE)
-    with _start_local(address) if local else nullcontext(address) as there:
-        with Client(there, timeout=PATIENCE) as client:
-            await_worker(client, address, PATIENCE)
-            check_versions(client)
-            tell(f"{len(client.nthreads())} workers; dashboard: {client.dashboard_link}")
-            yield client
+    with _find_cluster(address) as there, Client(there, timeout=PATIENCE) as client:
+        await_worker(client, address, PATIENCE)
+        check_versions(client)
+        tell(f"{len(client.nthreads())} workers; dashboard: {client.dashboard_link}")
+        yield client
 
 # %% ../nbs/12_past_one_machine.ipynb #c1050031
-def _do_part(function: Callable[[Any], Any], part: Any) -> Any:
-    "Run on a worker: what goes wrong with a machine is said with its name."
+def _do_part(function: Callable[[Any], Any], part: Any, wanted: dict[str, str]) -> Any:
+    "Run on a worker, if it has the wanted versions: what goes wrong with a machine is said with its name."
+    compare_versions(wanted, describe_machine(), get_worker().address)
     try:
         return function(part)
     except MemoryError:
@@ -95,11 +101,14 @@ def _take_result(future: Future, place: int) -> Any:
         found = f"{error.allowed_failures + 1} that died at it, the last {error.last_worker.address}"
         next_step = "read that worker's log; if it had too little memory: smaller parts, or dask worker --memory-limit with more"
         raise LabError(f"a worker that lives through part {place + 1}", found, next_step) from None
+    except (ImportError, AttributeError, TypeError):
+        check_versions(future.client)
+        raise
 
 # %% ../nbs/12_past_one_machine.ipynb #c1050034
 @contextmanager
 def _told_plainly(client: Client, futures: Iterable[Future], done: dict[int, Any]) -> Iterator[None]:
-    "A scheduler that is gone, and Ctrl-C, as errors that say what to do; nothing is left to be done."
+    "A scheduler that is gone as an error that says what to do, Ctrl-C with the number of parts; nothing is left to be done."
     try:
         yield
     except (CancelledError, OSError) as error:
@@ -107,7 +116,7 @@ def _told_plainly(client: Client, futures: Iterable[Future], done: dict[int, Any
             raise  # of the caller's own
         raise LabError("the scheduler to stay", f"it is gone, after {len(done)} parts", f"start it and its workers, and {AGAIN}") from None
     except KeyboardInterrupt:
-        raise LabError("the work to come to its end", f"Ctrl-C, after {len(done)} parts", AGAIN) from None
+        raise KeyboardInterrupt(f"after {len(done)} parts; {AGAIN}") from None
     finally:
         with suppress(CancelledError, OSError):
             client.cancel(list(futures), force=True)
@@ -118,7 +127,7 @@ def _send_parts(client: Client, function: Callable, waiting: Iterator[tuple[int,
     room = max(2 * sum(client.nthreads().values()), 2) - len(running)
     for place, part in islice(waiting, max(room, 0)):
         key = f"{getattr(function, '__name__', 'part')}-{place}-{uuid.uuid4().hex[:8]}"
-        running[client.submit(_do_part, function, part, key=key, pure=False)] = place
+        running[client.submit(_do_part, function, part, describe_machine(), key=key, pure=False)] = place
     return bool(running)
 
 # %% ../nbs/12_past_one_machine.ipynb #c1050035
@@ -147,7 +156,8 @@ def share_work(
     "`map_on_cluster` for work on shared files: looked for on all workers before the first part."
 
     def run(function: Callable[[Any], Any], parts: Iterable[Any], on_done: Callable[[int, Any], None]) -> list[Any]:
-        check_shared(client, paths, folder)
+        with _told_plainly(client, [], {}):
+            check_shared(client, paths, folder)
         return map_on_cluster(client, function, parts, on_done)
 
     return run

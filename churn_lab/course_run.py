@@ -14,12 +14,13 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from .course_notebooks import list_steps, step_number
-from .files import LabError, name_os_errors
+from .files import LabError, name_os_errors, package_sha256
 from .model_cards import find_entry, read_metadata
 from .notebook_runner import run_notebook, start_kernel, stop_kernel, write_page
 from .run_report import describe_refusal, draw_pictures, read_figures, split_figures, write_report
@@ -74,30 +75,35 @@ def _run_steps(lab: Workspace, folder: Path, given: dict[Path, dict], on_cell: C
     steps, pages, failure = [], {}, None
     with ThreadPoolExecutor(2) as beside:
         ahead = beside.submit(start_kernel, lab, notebooks)
-        for source, parameters in given.items():
-            number, started = step_number(source), time.monotonic()
-            step = {"number": number, "title": titles[number], "notebook": source.stem, "seconds": None, "page": None}
-            step["reason"] = _why_not(lab, number, failure)
-            step["state"] = "not run" if step["reason"] else "done"
-            steps.append(step)
-            if step["reason"]:
-                continue
-            kernel, ahead = ahead, None if source == last else beside.submit(start_kernel, lab, notebooks)
-            failure = run_notebook(lab, source, folder / source.name, parameters, on_cell, kernel)
-            step["seconds"] = round(time.monotonic() - started, 2)
-            if failure:
-                failure["title"], step["state"] = titles[number], "failed"
-            elif number == "05b":
-                step |= {"model_file": entry["model_file"] for entry in _newest(lab)}
-            if (folder / source.name).exists():
-                pages[number] = beside.submit(write_page, folder / source.name)
-        if ahead and ahead.exception() is None:
-            stop_kernel(ahead.result())
+        try:
+            for source, parameters in given.items():
+                number, started = step_number(source), time.monotonic()
+                step = {"number": number, "title": titles[number], "notebook": source.stem, "seconds": None, "page": None}
+                step["reason"] = _why_not(lab, number, failure)
+                step["state"] = "not run" if step["reason"] else "done"
+                steps.append(step)
+                if step["reason"]:
+                    continue
+                kernel, ahead = ahead, None if source == last else beside.submit(start_kernel, lab, notebooks)
+                failure = run_notebook(lab, source, folder / source.name, parameters, on_cell, kernel)
+                step["seconds"] = round(time.monotonic() - started, 2)
+                if failure:
+                    failure["title"], step["state"] = titles[number], "failed"
+                elif number == "05b":
+                    step |= {"model_file": entry["model_file"] for entry in _newest(lab)}
+                if (folder / source.name).exists():
+                    pages[number] = beside.submit(write_page, folder / source.name)
+        finally:
+            if ahead and ahead.exception() is None:
+                stop_kernel(ahead.result())
     for step in steps:
         step["page"] = pages[step["number"]].result() if step["number"] in pages else None
     return steps, failure
 
 # %% ../nbs/inside/course_run.ipynb #25980773
+_DRAWING = Lock()  # matplotlib draws for one thread at a time, and a worker of a cluster may have several
+
+
 def _describe(lab: Workspace, folder: Path, result: dict[str, Any]) -> dict[str, Any]:
     "The result with its figures and its report."
     executed = [step["number"] for step in result["steps"] if step["state"] == "done"]
@@ -111,7 +117,8 @@ def _describe(lab: Workspace, folder: Path, result: dict[str, Any]) -> dict[str,
         result["refused"] = describe_refusal(lab, entry)
         result["warnings"] += entry.get("warnings", [])
         result["figures"], result["earlier"] = split_figures(read_figures(lab, settings, trained), executed)
-        pictures = draw_pictures(lab, executed, settings, trained)
+        with _DRAWING:
+            pictures = draw_pictures(lab, executed, settings, trained)
     except LabError as error:  # a damaged file must not cost the report
         result["warnings"].append(f"The figures cannot be read: expected {error.expected}, found {error.found}. Next: {error.next_step}")
     report = write_report(folder, result, pictures)
@@ -135,6 +142,7 @@ def run_notebooks(
             "started": f"{started:%Y-%m-%d %H:%M:%S}",
             "seconds": round(time.monotonic() - began, 1),
             "parameters": parameters,
+            "package": package_sha256(),
             "steps": steps,
             "failure": failure,
             "warnings": replaced,

@@ -27,7 +27,7 @@ from matplotlib.figure import Figure
 
 from .course import run
 from .course_notebooks import check_parameters, choose_notebooks, find_notebooks, read_parameters, resolve_raw, step_number
-from .files import LabError, write_atomic
+from .files import LabError, package_sha256, write_atomic
 from .html_templates import render_template
 from .run_report import embed_figure
 from .workspace import locate_workspace
@@ -77,6 +77,7 @@ def _find_finished(project: Path, parameters: dict[str, Any], notebooks: list[Pa
         report = path.with_name("report.html")
         steps = [step["number"] for step in result["steps"]] == [step_number(path) for path in notebooks]
         same = {name: str(value) for name, value in parameters.items()} == {n: str(v) for n, v in result["parameters"].items()}
+        same = same and result.get("package") == package_sha256()
         if result["ok"] and steps and same and report.exists() and path.stat().st_mtime >= changed:
             return {**result, "report": str(report)}
     return None

@@ -22,10 +22,11 @@ from churn_lab.file_parts import find_files
 from churn_lab.files import LabError
 from churn_lab.log_sums import read_window_by
 from churn_lab.monitor_drift import check_drift
-from churn_lab.score_parts import score_parts
+from churn_lab.score_parts import score_part, score_parts
 from churn_lab.traffic import draw_traffic, shift_traffic, simulate_predictions
 
 cluster = pytest.importorskip("churn_lab.cluster", reason="Dask is not installed (extra: scale)")
+dask = pytest.importorskip("dask")
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kills processes as POSIX does")
 
 
@@ -38,10 +39,10 @@ def free_port() -> int:
 class Machines:
     """A scheduler and workers, each a process of its own, as `dask scheduler` and `dask worker` start them."""
 
-    def __init__(self, folder, **settings):
+    def __init__(self, folder, scheme="tcp", options=(), **settings):
         self.folder, self.port, self.processes, self.workers = folder, free_port(), [], []
-        self.address = f"tcp://127.0.0.1:{self.port}"
-        options = ["--host", "127.0.0.1", "--port", str(self.port), "--no-dashboard"]
+        self.address = f"{scheme}://127.0.0.1:{self.port}"
+        options = ["--host", f"{scheme}://127.0.0.1", "--port", str(self.port), "--no-dashboard", *options]
         self.scheduler = self.start([sys.executable, "-m", "dask", "scheduler", *options], **settings)
 
     def start(self, command, **settings):
@@ -89,9 +90,16 @@ def slow(part):
 
 def eat(part):
     """Hold half a gigabyte until somebody ends it."""
-    held = [bytearray(os.urandom(1 << 20) * 20) for _ in range(25)]
-    while held:
+    held, deadline = [bytearray(os.urandom(1 << 20) * 20) for _ in range(25)], time.monotonic() + 60
+    while held and time.monotonic() < deadline:
         time.sleep(0.1)
+
+
+def score_held(job):
+    """`score_part`, which comes to no end any more when three parts have."""
+    while len([*job.out.glob("records/*.json")]) >= 3:
+        time.sleep(0.05)
+    return score_part(job)
 
 
 def run_out(part):
@@ -220,6 +228,41 @@ def test_nobody_there_or_somebody_else(churn_lab, lab, machines, tmp_path, monke
     assert not [*tmp_path.glob("customers_pred*")]
 
 
+def test_an_address_that_is_a_workers_or_wants_certificates_is_told(churn_lab, lab, machines, tmp_path):
+    path, there = make_customers(tmp_path / "customers.csv"), machines(workers=1)
+    with cluster.open_cluster(there.address) as client:
+        worker = next(iter(client.nthreads()))
+    for address, told in (
+        (worker, f"a Dask scheduler at {worker}, found a worker.\nNext: --cluster {there.address}\n"),
+        (f"tls://127.0.0.1:{there.port}", "Next: the certificates in Dask's settings"),
+    ):
+        code, out, err = churn_lab("predict", path, "--workspace", lab.root, "--cluster", address)
+        assert (code, out) == (1, "") and told in err and "Traceback" not in err, address
+
+
+def test_a_cluster_with_certificates_does_the_same_work(machines, tmp_path):
+    key, certificate = str(tmp_path / "key.pem"), str(tmp_path / "certificate.pem")
+    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=lab"]
+    if not shutil.which("openssl"):
+        pytest.skip("no openssl to make a certificate with")
+    subprocess.run([*make, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    options = ["--tls-ca-file", certificate, "--tls-cert", certificate, "--tls-key", key]
+    there = machines(scheme="tls", options=options)
+    there.add_worker("--no-nanny", *options)
+    own = {f"distributed.comm.tls.client.{name}": path for name, path in (("key", key), ("cert", certificate))}
+    with dask.config.set({"distributed.comm.tls.ca-file": certificate, **own}):
+        with cluster.open_cluster(there.address) as client:
+            assert [part for part, _ in cluster.map_on_cluster(client, slow, range(3))] == [0, 1, 2]
+
+
+def change_package(folder):
+    """A copy of the package in which one line is another."""
+    shutil.copytree(ROOT / "churn_lab", folder / "churn_lab", ignore=shutil.ignore_patterns("__pycache__"))
+    source = folder / "churn_lab" / "contract.py"
+    source.write_text(source.read_text() + "\nLATER = 1\n")
+    return {"PYTHONPATH": f"{folder}{os.pathsep}{ROOT / 'tests'}"}
+
+
 def test_a_worker_without_the_package_or_with_another_one_is_named(machines, tmp_path):
     there = machines()
     hide = "import sys; sys.modules['churn_lab'] = None; from dask.__main__ import main; sys.argv[:1] = ['dask', 'worker']; main()"
@@ -228,15 +271,22 @@ def test_a_worker_without_the_package_or_with_another_one_is_named(machines, tmp
         with cluster.open_cluster(there.address):
             pass
     without.kill()
-    shutil.copytree(ROOT / "churn_lab", tmp_path / "churn_lab", ignore=shutil.ignore_patterns("__pycache__"))
-    (tmp_path / "churn_lab" / "contract.py").write_text(
-        (ROOT / "churn_lab" / "contract.py").read_text() + "\nLATER = 1\n"
-    )
     wait_until(lambda: without.poll() is not None)
-    there.add_worker(PYTHONPATH=str(tmp_path))
+    there.add_worker(**change_package(tmp_path))
     with pytest.raises(LabError, match=r"churn_lab .* on each worker, found .*source \w+\) on tcp"):
         with cluster.open_cluster(there.address):
             pass
+
+
+def test_a_worker_that_comes_late_with_another_package_computes_nothing(machines, tmp_path):
+    there = machines(workers=1)
+    with cluster.open_cluster(there.address) as client:
+        there.workers[0].kill()
+        wait_until(lambda: not client.nthreads())
+        there.add_worker(**change_package(tmp_path))
+        client.wait_for_workers(1, timeout=60)
+        with pytest.raises(LabError, match=r"churn_lab .* on each worker, found .*source \w+\) on tcp"):
+            cluster.map_on_cluster(client, slow, range(2))
 
 
 def test_a_file_that_workers_do_not_see_is_named_before_anything_is_written(machines, lab, tmp_path):
@@ -276,14 +326,17 @@ def test_a_worker_with_too_little_memory_ends_the_work_with_a_reason(machines):
 
 def test_ctrl_c_stops_all_that_was_started_and_the_next_run_goes_on(lab, tmp_path):
     path, out = make_customers(tmp_path / "customers.csv", rows=250_000), tmp_path / "customers_predictions"
-    command = [sys.executable, "-c", "from churn_lab.cli import main; main()", "predict", path, "--workspace", lab.root]
+    program = "import churn_lab.score_parts, test_cluster; churn_lab.score_parts.score_part = test_cluster.score_held\n"
+    program += "from churn_lab.cli import main; main()"
+    command = [sys.executable, "-c", program, "predict", path, "--workspace", lab.root]
     command += ["--part-mb", "1", "--cluster", "local:2"]
-    work = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    told = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+    work = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(ROOT / "tests")}, **told)
     wait_until(lambda: [*out.glob("records/*.json")], seconds=60)
     family = psutil.Process(work.pid).children(recursive=True)
     os.killpg(work.pid, signal.SIGINT)  # a terminal sends it to all of them
     out_text, err = work.communicate(timeout=30)
-    assert (work.returncode, out_text) == (1, "") and "Ctrl-C, after" in err and "same command again" in err
+    assert (work.returncode, out_text) == (130, "") and "stopped after" in err and "same command again" in err
     assert "Traceback" not in err and "dashboard: http://127.0.0.1" in err
     assert len(family) >= 2 and not psutil.wait_procs(family, timeout=10)[1]
     assert not (out / "manifest.json").exists()

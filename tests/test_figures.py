@@ -53,7 +53,9 @@ def test_what_was_missed_and_what_was_not_measured_stands_there_as_that(run_all,
     assert find_row(page, "start") == "| start | bare | 2.00 times | 1.00 to 3.00, 3 | at most 1.50: **missed** |"
     assert find_row(page, "rate").endswith("| at least 0.90: met |") and "Missed, of 2 with a target: start." in page
     assert "5 s" in find_row(page, "check") and "not measured: ended with 1: no disk" in find_row(page, "graph")
-    assert "Not measured: graph." in page and (folder / "startup_start.svg").stat().st_size
+    assert (
+        "Not measured: graph; all of 'The prediction service'" in page and (folder / "startup_start.svg").stat().st_size
+    )
     quoted = readme.read_text(encoding="utf-8")
     assert "| start | bare | 2.00 times | at most 1.50: **missed** |" in quoted and quoted.endswith("After\n")
     assert "not measured: ended with 1" in find_row(quoted, "graph")

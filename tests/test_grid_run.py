@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import nbformat.v4 as v4
+import psutil
 import pytest
 from conftest import wait_until
 
@@ -75,21 +76,31 @@ def test_what_is_finished_is_kept_as_long_as_it_would_come_out_again(tmp_path, w
     os.utime(nbs / "03_page.ipynb", (later, later))
     (changed,) = run_batch([{**wanted, "parameters": {"seed": 4}}], jobs=1)
     assert not changed["kept"] and Path(changed["report"]).is_relative_to(tmp_path / "own_4")
+    told = Path(changed["report"]).with_name("run.json")
+    told.write_text(re.sub(r'("package": ")\w', r"\1x", told.read_text()))  # as if by another version of the package
+    (later,) = run_batch([{**wanted, "parameters": {"seed": 4}}], jobs=1)
+    assert not later["kept"] and Path(later["report"]).is_relative_to(tmp_path / "own_5")
 
 
-def test_ctrl_c_ends_a_grid_at_once_and_the_same_command_goes_on(churn_lab, tmp_path, write_page):
-    write_page("seed = 1", "import time\ntime.sleep(300 * (seed > 2))")
+@pytest.mark.parametrize("who", [["--jobs", "1"], ["--jobs", "2"], ["--cluster", "local:2"]])
+def test_ctrl_c_ends_a_grid_at_once_and_the_same_command_goes_on(churn_lab, tmp_path, write_page, who):
+    if "--cluster" in who:
+        pytest.importorskip("distributed")
+    begun = f"import time\nfrom pathlib import Path\nPath({str(tmp_path)!r}, f'begun{{seed}}').touch()\n"
+    write_page("seed = 1", begun + "time.sleep(300 * (seed > 2))")
     program = [sys.executable, "-c", "from churn_lab.cli import main; main()"]
-    command = ["run", "-p", "seed=1..4", "--jobs", "1", "--workspace", str(tmp_path / "lab")]
+    command = ["run", "-p", "seed=1..4", *who, "--workspace", str(tmp_path / "lab")]
     process = subprocess.Popen([*program, *command], stderr=subprocess.PIPE, text=True, start_new_session=True)
-    grid = tmp_path / "lab" / "runs" / "grid"
+    grid, count = tmp_path / "lab" / "runs" / "grid", 3 if "1" in who else 4
     try:
-        wait_until(lambda: [*grid.glob("seed=3/runs/*")], 60)
+        wait_until(lambda: len([*tmp_path.glob("begun*")]) == count, 120)
+        family = psutil.Process(process.pid).children(recursive=True)
         os.killpg(process.pid, signal.SIGINT)
-        error = process.communicate(timeout=20)[1]
+        error = process.communicate(timeout=60)[1]
     finally:
         process.kill()
     assert process.returncode == 130 and "2 of 4 runs are finished" in error and "Traceback" not in error
+    assert not psutil.wait_procs(family, timeout=10)[1]
     assert not [*grid.glob("report*")]
     code, out, error = churn_lab("run", "-p", "seed=1..2", "--workspace", tmp_path / "lab", "--json")
     assert code == 0, out + error
@@ -158,6 +169,15 @@ def test_a_grid_that_was_not_meant_is_refused_before_anything_runs(churn_lab, tm
     write_page('seed = 1\ngate_f1 = 0.5\nraw = ""', "seed")
     code, _, error = churn_lab("run", *options, "--workspace", tmp_path / "lab")
     assert code == 1 and message in error and "\nNext: " in error and not (tmp_path / "lab").exists()
+
+
+def test_one_value_named_twice_is_one_run_and_no_grid(churn_lab, tmp_path, write_page):
+    write_page('seed = 1\nraw = ""', "seed")
+    (tmp_path / "own.csv").touch()
+    options = ["-p", "seed=2,2", "-p", "seed=2", "--raw", "own.csv", "-p", "raw=own.csv"]
+    code, out, error = churn_lab("run", *options, "--workspace", tmp_path / "lab", "--json")
+    assert code == 0, error
+    assert json.loads(out)["parameters"] == {"raw": str(tmp_path / "own.csv"), "seed": 2}
 
 
 def test_a_text_keeps_its_commas_and_a_number_named_twice_is_one(write_page):

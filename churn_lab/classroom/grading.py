@@ -33,7 +33,7 @@ from .sandbox import FIRST_USER, Cell, Limits, describe_way, end, find_way
 from .submission import Page, cell_source, grade_id, make_plan, read_course
 from .unpack import digest
 from ..course import find_notebooks
-from ..files import LabError, name_os_errors, write_atomic, write_json
+from ..files import LabError, name_os_errors, package_sha256, write_atomic, write_json
 
 # %% ../../nbs/inside/classroom/grading.ipynb #6a4d0005
 def list_students(
@@ -66,23 +66,25 @@ def _solutions(folder: Path, pages: list[Page]) -> dict[str, list[dict[str, Any]
 
 
 def _hash_course(pages: list[Page], limits: Limits) -> str:
-    state = hashlib.sha256(repr((pages, [float(value) for value in asdict(limits).values()])).encode())
-    for path in sorted(Path(churn_lab.__file__).parent.rglob("*.py")):
-        state.update(path.read_bytes())
-    return state.hexdigest()
+    told = repr((pages, [float(value) for value in asdict(limits).values()], package_sha256()))
+    return hashlib.sha256(told.encode()).hexdigest()
+
+
+def _find_walls(notebooks: list[Path], out: Path, submissions: Path) -> list[list[str]]:
+    "What a submission must not see on this machine: folder, what it is called in a report."
+    walls = [[f"{submissions}{os.sep}", "another student's submission"], [f"{out}{os.sep}", "the grades"]]
+    for root in dict.fromkeys([*(folder.parent for folder in notebooks), Path(churn_lab.__file__).parents[1]]):
+        walls += [[f"{root / name}{os.sep}", "the instructor's course"] for name in ("nbs", "tests", ".git")]
+    return [*walls, [os.path.expanduser("~") + os.sep, "files outside its folder"]]
 
 
 def prepare_course(notebooks: Path, out: Path, submissions: Path, limits: Limits) -> Course:
     "Read the course, find the walls, and let its own solutions be judged; `LabError` if one of them fails."
     pages = read_course(notebooks)
-    root = notebooks.parent
-    protected = [[f"{submissions}{os.sep}", "another student's submission"], [f"{out}{os.sep}", "the grades"]]
-    protected += [[f"{root / name}{os.sep}", "the instructor's course"] for name in ("nbs", "tests", ".git")]
-    protected += [[os.path.expanduser("~") + os.sep, "files outside its folder"]]
     with _work_folder(out, "course") as folder:
         (folder / "cell").mkdir()
         way = find_way()
-        course = Course(pages, {}, _hash_course(pages, limits), way, protected)
+        course = Course(pages, {}, _hash_course(pages, limits), way, _find_walls([notebooks], out, submissions))
         with suppress(OSError, ValueError):
             known = json.loads((out / "course.json").read_text(encoding="utf-8"))
             if known["key"] == course.key:
@@ -105,10 +107,12 @@ USERS = 4000  # of that range
 
 
 def _sweep(marks: Iterable[Path]) -> None:
-    "Remove what killed graders have left on this machine."
+    "Remove what killed graders have left on this machine; what they left on another is that one's to remove."
     for mark in marks:
         with suppress(FileNotFoundError):
             folder = Path(mark.read_text(encoding="utf-8"))
+            if not mark.name.endswith(f"@{socket.gethostname()}"):
+                continue
             if folder.name.startswith("churn-lab-grade-"):
                 shutil.rmtree(folder, ignore_errors=True)
             mark.unlink()
@@ -117,7 +121,7 @@ def _sweep(marks: Iterable[Path]) -> None:
 @contextmanager
 def _work_folder(out: Path, name: str) -> Iterator[Path]:
     "A folder to work in, outside of what may be seen; if we are killed, whoever is next at it removes it."
-    mark = out / "running" / file_name(name)
+    mark = out / "running" / f"{file_name(name)}@{socket.gethostname()}"
     _sweep([mark])
     folder = Path(tempfile.mkdtemp(prefix=f"churn-lab-grade-{os.getpid()}-")).resolve()
     try:
@@ -142,16 +146,17 @@ class StudentJob:
 
     name: str
     source: Path  # a folder or a zip
+    digest: str  # of what was handed in; empty if that cannot be told
     out: Path
     course: Course
     limits: Limits
     user: int
 
 
-def _find_key(job: StudentJob) -> str:
-    "What the result will be made from; empty if that cannot be told."
+def _find_digest(source: Path) -> str:
+    "The hash of what was handed in; empty if that cannot be told."
     try:
-        return f"{digest(job.source)} {job.course.key}"
+        return digest(source)
     except LabError:  # ours: a folder without permission
         raise
     except Exception:  # theirs; what it is will be said in the result
@@ -160,7 +165,7 @@ def _find_key(job: StudentJob) -> str:
 
 def grade_student(job: StudentJob, running: set[subprocess.Popen]) -> bool:  # whether it was graded now
     "Grade a submission whose result is missing or was made from something else, and write what it got."
-    key = _find_key(job)
+    key = f"{job.digest} {job.course.key}" if job.digest else ""
     if key and (read_result(job.out, job.name) or {}).get("key") == key:
         return False
     with _work_folder(job.out, job.name) as folder:
@@ -180,11 +185,16 @@ _find_way_once = lru_cache(find_way)
 
 
 def grade_there(job: StudentJob) -> bool:
-    "`grade_student` on another machine, which must have the walls that were found on the first."
+    "`grade_student` on another machine, which must see the same submission and have the same walls, around its own folders, too."
+    if (seen := _find_digest(job.source)) != job.digest:
+        found = f"{'another one' if seen else 'none'} on {socket.gethostname()}"
+        raise LabError(f"{job.source} as the first machine sees it", found, "put the submissions into a folder that all machines mount")
     if (way := _find_way_once()) != job.course.way:
         found = f"on {socket.gethostname()}: {describe_way(way)}"
         raise LabError(f"the walls of this machine on each worker ({describe_way(job.course.way)})", found, "workers of one kind and one user")
-    return grade_student(job, set())
+    walls = _find_walls([], job.out, job.source.parent)
+    course = replace(job.course, protected=[*job.course.protected, *(wall for wall in walls if wall not in job.course.protected)])
+    return grade_student(replace(job, course=course), set())
 
 # %% ../../nbs/inside/classroom/grading.ipynb #6a4d0023
 def _grade_here(jobs: list[StudentJob], threads: int, on_done: Callable[[int, bool], None]) -> list[bool]:
@@ -230,7 +240,7 @@ def grade(
             _sweep((out / "running").glob("*"))
             course = prepare_course(notebooks or find_notebooks()[0].parent, out, submissions, limits)
             work = [
-                StudentJob(name, path.absolute(), out, course, limits, FIRST_USER + 1 + place % USERS)
+                StudentJob(name, path.absolute(), _find_digest(path), out, course, limits, FIRST_USER + 1 + place % USERS)
                 for place, (name, path) in enumerate(chosen.items())
             ]
 
