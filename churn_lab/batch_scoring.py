@@ -222,12 +222,11 @@ def score_file(
 
 
 @contextmanager
-def close_table(table: Table) -> Iterator[Table]:
+def close_table(table: Table, next_step: str = "free some disk space, or score it in parts") -> Iterator[Table]:
     "Close a table's database at the end; its errors name the file."
     try:
         yield table
     except duckdb.Error as error:
-        next_step = "free some disk space, or score it in parts"
         raise LabError(f"to score {table.path.name}", str(error).splitlines()[0], next_step) from error
     finally:
         table.db.close()

@@ -69,8 +69,8 @@ def predict_parts(
 ) -> None:
     """Score files in parts, here or on a cluster, and say what was done."""
     from churn_lab.cli_service import byte_bar
-    from churn_lab.file_parts import find_files
-    from churn_lab.score_parts import PART_MB, choose_folder, score_parts
+    from churn_lab.file_parts import choose_folder, find_files
+    from churn_lab.score_parts import PART_MB, score_parts
 
     files = find_files(source)
     out = out or choose_folder(source, files)

@@ -93,7 +93,9 @@ def predict(
     part_mb: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Score in parts of so many MB into a folder.", show_default="8, where there are parts"
+            min=1,
+            help="Score in parts of so many MB into a folder; a .gz is one part.",
+            show_default="8, where there are parts",
         ),
     ] = None,
     cluster: ClusterOption = None,

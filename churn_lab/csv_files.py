@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 # %% ../nbs/inside/csv_files.ipynb #c2d30931
 def _open(path: Path) -> IO[bytes]:
-    return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
+    return gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb")
 
 
 def _convert_line(name: str, options: str) -> str:

@@ -45,6 +45,9 @@ class QualityError(LabError):
         found = f"{len(problems)} problem{'s' * (len(problems) > 1)}: {'; '.join(problems)}"
         super().__init__("data that passes the quality checks", found, "mend the file, or raise the limit named above")
 
+    def __reduce__(self):
+        return type(self), (self.problems,)
+
 # %% ../nbs/inside/judge_file.ipynb #b1cb5054
 def find_problems(tally: Tally, survey: Survey, limits: Limits) -> list[str]:  # empty: all is well
     "Reasons to refuse the whole file, leaks aside."

@@ -1,6 +1,7 @@
 """The data contract: what is cleaned, what is turned away, what is refused, and what is said about it."""
 
 import json
+import pickle
 
 import pandas as pd
 import pytest
@@ -48,8 +49,10 @@ def test_a_dirty_file_is_cleaned_and_the_raw_file_is_not_touched(empty_lab):
 )
 def test_an_unfit_file_is_refused_and_each_limit_is_an_option(empty_lab, damage, limit, message):
     write_csv(damage(draw_customers(400, 1).astype(str)), empty_lab.raw)
-    with pytest.raises(QualityError, match=message):
+    with pytest.raises(QualityError, match=message) as told:
         prepare(empty_lab)
+    again = pickle.loads(pickle.dumps(told.value))  # as it comes from another process
+    assert (str(again), again.problems) == (str(told.value), told.value.problems)
     assert prepare(empty_lab, limits=Limits(**limit)).kept >= 360
     assert prepare(empty_lab).contract.settings["limits"] == {**Limits().__dict__, **limit}, "as the last time"
 
