@@ -122,12 +122,12 @@ def _told_plainly(client: Client, futures: Iterable[Future], done: dict[int, Any
             client.cancel(list(futures), force=True)
 
 # %% ../nbs/12_past_one_machine.ipynb #c1050135
-def _send_parts(client: Client, function: Callable, waiting: Iterator[tuple[int, Any]], running: dict[Future, int]) -> bool:
+def _send_parts(client: Client, function: Callable, wanted: dict, waiting: Iterator[tuple[int, Any]], running: dict[Future, int]) -> bool:
     "Send as many parts as there is room for; whether any are under way."
     room = max(2 * sum(client.nthreads().values()), 2) - len(running)
     for place, part in islice(waiting, max(room, 0)):
         key = f"{getattr(function, '__name__', 'part')}-{place}-{uuid.uuid4().hex[:8]}"
-        running[client.submit(_do_part, function, part, describe_machine(), key=key, pure=False)] = place
+        running[client.submit(_do_part, function, part, wanted, key=key, pure=False)] = place
     return bool(running)
 
 # %% ../nbs/12_past_one_machine.ipynb #c1050035
@@ -138,9 +138,9 @@ def map_on_cluster(
     on_done: Callable[[int, Any], None] = lambda place, result: None,  # called as each part is done: its place, and its result
 ) -> list[Any]:  # the results, in the order of the parts
     "Run a function on each part of some work. A part whose worker dies is done again by another."
-    waiting, running, done = enumerate(parts), {}, {}
+    wanted, waiting, running, done = describe_machine(), enumerate(parts), {}, {}
     with _told_plainly(client, running, done):
-        while _send_parts(client, function, waiting, running):
+        while _send_parts(client, function, wanted, waiting, running):
             for future in _await_part(client, running):
                 place = running.pop(future)
                 done[place] = _take_result(future, place)

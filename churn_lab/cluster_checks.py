@@ -13,7 +13,7 @@ import sys
 import uuid
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -58,7 +58,6 @@ def await_worker(client: Client, address: str, patience: float) -> None:
 COMPUTING = ("distributed", "duckdb", "numpy", "onnxruntime", "pandas", "scikit-learn", "skl2onnx")
 
 
-@cache
 def describe_machine() -> dict[str, str]:
     "What the results of this machine depend on: the versions of Python, of the package and of the libraries that compute."
     found = {"churn_lab": f"{version('churn_lab')} (source {package_sha256()[:8]})", "python": "{}.{}".format(*sys.version_info)}

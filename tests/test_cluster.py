@@ -289,19 +289,28 @@ def test_a_worker_that_comes_late_with_another_package_computes_nothing(machines
             cluster.map_on_cluster(client, slow, range(2))
 
 
-def test_a_file_that_workers_do_not_see_is_named_before_anything_is_written(machines, lab, tmp_path):
-    hide = [
-        "unshare",
-        "--mount",
-        "--map-root-user",
-        "sh",
-        "-c",
-        'mount -t tmpfs none "$0" && exec "$@"',
-        str(tmp_path / "data"),
-    ]
-    (tmp_path / "data").mkdir()
+def hide_folder(folder):
+    """What to write before a command that is to find an empty folder there."""
+    mount = 'mount -t tmpfs none "$0" && exec "$@"'
+    hide = ["unshare", "--mount", "--map-root-user", "sh", "-c", mount, str(folder)]
     if subprocess.run([*hide, "true"], capture_output=True).returncode:
         pytest.skip("no file system of its own for a worker here")
+    return hide
+
+
+def test_nobody_is_graded_by_a_worker_that_sees_another_submission(churn_lab, machines, tmp_path):
+    (tmp_path / "class" / "ann" / "nbs").mkdir(parents=True)
+    (tmp_path / "class" / "ann" / "nbs" / "02_environment.ipynb").write_text("{}")
+    there, out = machines(), tmp_path / "grades"
+    there.add_worker(before=hide_folder(tmp_path / "class" / "ann"))
+    code, _, err = churn_lab("classroom", "grade", tmp_path / "class", "--out", out, "--cluster", there.address)
+    assert code == 1 and f"Expected {tmp_path / 'class' / 'ann'} as the first machine sees it, found another" in err
+    assert "a folder that all machines mount" in err and not [*(out / "students").glob("ann*")]
+
+
+def test_a_file_that_workers_do_not_see_is_named_before_anything_is_written(machines, lab, tmp_path):
+    (tmp_path / "data").mkdir()
+    hide = hide_folder(tmp_path / "data")
     path, there = make_customers(tmp_path / "data" / "customers.csv"), machines()
     there.add_worker(before=hide)
     with cluster.open_cluster(there.address) as client:

@@ -6,9 +6,11 @@ import multiprocessing
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import classroom_ways as ways
 import joblib
@@ -17,7 +19,7 @@ import pytest
 from conftest import SOAK, snapshot, wait_until
 from test_exercises import RIGHT, WRONG, name
 
-from churn_lab.classroom import exercises, sandbox
+from churn_lab.classroom import exercises, grading, sandbox
 from churn_lab.classroom.exercises import is_open
 from churn_lab.classroom.grade_pages import file_name
 from churn_lab.classroom.grading import grade, read_result
@@ -475,3 +477,27 @@ def test_a_function_of_the_same_name_on_another_page_is_no_answer(edition, tmp_p
     (tmp_path / "ada" / "nbs" / "06_registry.ipynb").unlink()
     answers = find_answers(folder, pages, Findings())
     assert [cell["numbers"] for cell in answers["06_registry"]] == [["6.2"]]
+
+
+def test_another_machine_has_walls_around_its_own_home_too(tmp_path, monkeypatch):
+    source, jobs = tmp_path / "class" / "ann", []
+    source.mkdir(parents=True)
+    course = grading.Course([], {}, "", grading._find_way_once(), [["/home/first/", "files outside its folder"]])
+    monkeypatch.setenv("HOME", "/home/second")
+    monkeypatch.setattr(grading, "grade_student", lambda job, running: jobs.append(job) or True)
+    job = grading.StudentJob("ann", source, grading.digest(source), tmp_path / "out", course, sandbox.Limits(), 0)
+    grading.grade_there(job)
+    walls = {folder for folder, _ in jobs[0].course.protected}
+    assert {"/home/first/", "/home/second/", f"{ways.ROOT / 'tests'}/", f"{tmp_path / 'class'}/"} <= walls
+    with pytest.raises(LabError, match="bob as the first machine sees it, found none"):
+        grading.grade_there(replace(job, source=tmp_path / "class" / "bob"))
+
+
+def test_what_a_killed_grader_has_left_is_removed_where_it_lies(tmp_path):
+    folder = tmp_path / "churn-lab-grade-1-left"
+    for host, there in (("elsewhere", True), (socket.gethostname(), False)):
+        folder.mkdir(exist_ok=True)
+        mark = tmp_path / f"ann@{host}"
+        mark.write_text(str(folder))
+        grading._sweep([mark])
+        assert folder.exists() == mark.exists() == there
