@@ -3,8 +3,10 @@
 import gzip
 import json
 import math
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -218,3 +220,10 @@ def test_memory_does_not_grow_with_the_log(tmp_path):
         done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=__file__.rpartition("/")[0])
         peaks.append(int(done.stdout))
     assert peaks[1] < 1.3 * peaks[0]
+
+
+def test_a_question_that_takes_long_prints_nothing(capfd):
+    with open_log([Path(os.devnull)], []) as db:
+        db.execute("SET progress_bar_time = 1")  # milliseconds after which DuckDB would show how far it is
+        db.execute("SELECT sum(sin(range)) FROM range(100_000_000)").fetchall()
+    assert capfd.readouterr().out == ""
