@@ -223,5 +223,7 @@ def test_memory_does_not_grow_with_the_log(tmp_path):
 
 
 def test_duckdb_shows_no_progress_on_standard_output():
-    with open_log([Path(os.devnull)], []) as db:  # a query of more than two seconds would, and break `--json`
+    with open_log(
+        [Path(os.devnull)], [Feature(name="age", kind="number")]
+    ) as db:  # a query of more than two seconds would, and break `--json`
         assert db.execute("SELECT current_setting('enable_progress_bar')").fetchone() == (False,)
