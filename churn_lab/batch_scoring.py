@@ -112,7 +112,6 @@ def _fetch_portion(table: Table, features: list[Feature], start: int) -> dict[st
     columns = ", ".join(f"{column} AS v{place}" for place, column in enumerate(asked))
     query = f"SELECT {columns} FROM judged WHERE rowid >= {start} AND rowid < {start + PORTION} ORDER BY rowid"
     with table.db.cursor() as cursor:
-        cursor.execute("SET enable_progress_bar = false")  # it would go to standard output
         found = cursor.execute(query).fetchnumpy()
     return {feature.name: np.asarray(found[f"v{place}"]) for place, feature in enumerate(features)}
 

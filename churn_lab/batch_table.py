@@ -139,7 +139,6 @@ def load_table(
 ) -> Table:
     "A file as a table. `LabError` for a file that is no table, or has a header that is none."
     db = duckdb.connect(folder / "cells.db", config={"memory_limit": "500MB", "threads": threads, "autoinstall_known_extensions": False})
-    db.execute("SET enable_progress_bar = false")  # it would go to standard output
     if path.suffix.lower() == ".parquet":
         return _load_parquet(db, path)
     file = known or open_csv(path)

@@ -114,7 +114,6 @@ def open_parquet(path: Path, threads: int) -> Iterator[duckdb.DuckDBPyConnection
     limits = {"memory_limit": "500MB", "threads": threads, "autoinstall_known_extensions": False}
     try:
         with duckdb.connect(config=limits) as db:
-            db.execute("SET enable_progress_bar = false")  # it would go to standard output
             yield db
     except duckdb.Error as error:
         found = str(error).splitlines()[0][:200]

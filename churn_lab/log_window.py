@@ -62,7 +62,6 @@ def open_log(
     types = ", ".join(f"{name}: {sql_text(kind)}" for name, kind in columns.items())
     files = ", ".join(sql_path(path) for path in paths)
     db = duckdb.connect(config={"autoinstall_known_extensions": False})  # never ask the network for anything
-    db.execute("SET enable_progress_bar = false")  # it would go to standard output
     db.execute(
         f"CREATE VIEW predictions AS SELECT * FROM read_json([{files}], "
         f"format = 'newline_delimited', ignore_errors = true, columns = {{{types}}})"

@@ -3,10 +3,8 @@
 import gzip
 import json
 import math
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -220,10 +218,3 @@ def test_memory_does_not_grow_with_the_log(tmp_path):
         done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=__file__.rpartition("/")[0])
         peaks.append(int(done.stdout))
     assert peaks[1] < 1.3 * peaks[0]
-
-
-def test_duckdb_shows_no_progress_on_standard_output():
-    with open_log(
-        [Path(os.devnull)], [Feature(name="age", kind="number")]
-    ) as db:  # a query of more than two seconds would, and break `--json`
-        assert db.execute("SELECT current_setting('enable_progress_bar')").fetchone() == (False,)
