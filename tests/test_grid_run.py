@@ -11,7 +11,7 @@ from pathlib import Path
 import nbformat.v4 as v4
 import psutil
 import pytest
-from conftest import wait_until
+from conftest import SOAK, wait_until
 
 from churn_lab.files import LabError
 from churn_lab.grid_run import _make_row, _mark_best, _settle, plot_grid, run_batch, split_values, write_grid
@@ -82,7 +82,10 @@ def test_what_is_finished_is_kept_as_long_as_it_would_come_out_again(tmp_path, w
     assert not later["kept"] and Path(later["report"]).is_relative_to(tmp_path / "own_5")
 
 
-@pytest.mark.parametrize("who", [["--jobs", "1"], ["--jobs", "2"], ["--cluster", "local:2"]])
+WHO = [["--jobs", "2"], ["--jobs", "1"], ["--cluster", "local:2"]]
+
+
+@pytest.mark.parametrize("who", WHO if SOAK else WHO[:1])
 def test_ctrl_c_ends_a_grid_at_once_and_the_same_command_goes_on(churn_lab, tmp_path, write_page, who):
     if "--cluster" in who:
         pytest.importorskip("distributed")
