@@ -144,9 +144,12 @@ class FilePart:
         "Write these records with their header into a new file; `LabError` if they are not what they were."
         state = hashlib.sha256()
         with target.open("wb") as file:
-            file.writelines(_read_blocks(self.path, 0, self.header))
-            for block in _read_blocks(self.path, self.start, self.end):
+            header = b"".join(_read_blocks(self.path, 0, self.header))
+            file.write(header)
+            for place, block in enumerate(_read_blocks(self.path, self.start, self.end)):
                 state.update(block)
+                if not place and header.endswith(b"\r") and block.startswith(b"\n"):
+                    file.write(b"\r")  # an empty line: with the header's end it would be one line end
                 file.write(block)
         self.check(state.hexdigest())
 

@@ -173,7 +173,8 @@ def test_a_worker_that_is_killed_costs_nothing_and_counts_nothing_twice(machines
         client.wait_for_workers(2, timeout=30)
         done = score(lab, path, tmp_path / "out", client, kill_one)
     assert there.workers[0].wait() == -signal.SIGKILL
-    assert {**done, "fresh": alone["fresh"]} == alone  # a part that was written before its worker died is kept
+    fresh = done["fresh"]  # one less, if a part was written and its worker died before it said so
+    assert {**done, "fresh": len(seen)} == alone and len(seen) - fresh in (0, 1)
     assert seen[-1] == alone["rows"] and len(seen) == len(alone["parts"])
     assert snapshot(tmp_path / "out") == snapshot(tmp_path / "alone") and not [*tmp_path.glob("out/*/.*")]
 
