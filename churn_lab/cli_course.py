@@ -145,8 +145,7 @@ def run(
     With several values for a parameter: once for each combination, each in a project of its own, with one report
     (exit code 1 if one of them failed). The same command again keeps what is finished.
     """
-    from churn_lab.course import choose_notebooks, find_notebooks
-    from churn_lab.grid_run import split_values
+    from churn_lab.course_notebooks import choose_notebooks, find_notebooks, split_values
 
     own = (("raw", raw), ("target", target), ("positive", positive), ("id", identifier))
     texts = {name: [str(value)] for name, value in own if value}

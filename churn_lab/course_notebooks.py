@@ -4,16 +4,17 @@
 
 # %% auto #0
 __all__ = ['find_notebooks', 'step_number', 'choose_notebooks', 'list_steps', 'read_parameters', 'check_parameters',
-           'resolve_raw']
+           'split_values', 'resolve_raw']
 
 # %% ../nbs/inside/course_notebooks.ipynb #c0a50003
 import ast
 import re
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import churn_lab
-from .files import LabError
+from .files import LabError, read_json
 
 # %% ../nbs/inside/course_notebooks.ipynb #d7a13eda
 def find_notebooks(folder: Path | None = None) -> list[Path]:
@@ -57,13 +58,21 @@ def choose_notebooks(
     return [path for path in notebooks if step_number(path) >= first and (step_number(path) < "10") == lab_1]
 
 # %% ../nbs/inside/course_notebooks.ipynb #24828b95
+@lru_cache(maxsize=100)
+def _read_parsed(notebook: Path, modified: int) -> list[dict[str, Any]]:
+    return [{**cell, "source": "".join(cell["source"])} for cell in read_json(notebook, "git restore nbs")["cells"]]
+
+
+def _read_cells(notebook: Path) -> list[dict[str, Any]]:
+    "The cells of a notebook, read once for as long as nobody changes it."
+    return _read_parsed(notebook, notebook.stat().st_mtime_ns)
+
+
 def list_steps(folder: Path | None = None) -> list[dict[str, str]]:
     "The course's map, in order: `number title promise file`."
-    import nbformat  # only who draws the map or runs it needs it
-
     steps = []
     for path in find_notebooks(folder):
-        lines = nbformat.read(path, as_version=4).cells[0].source.splitlines()
+        lines = _read_cells(path)[0]["source"].splitlines()
         promise = next((line[2:] for line in lines if line.startswith("> ")), "")
         title = lines[0].split(" · ")[-1]
         steps.append({"number": step_number(path), "title": title, "promise": promise, "file": path.name})
@@ -72,11 +81,9 @@ def list_steps(folder: Path | None = None) -> list[dict[str, str]]:
 # %% ../nbs/inside/course_notebooks.ipynb #354da93f
 def read_parameters(notebook: Path) -> dict[str, Any]:
     "What a notebook lets you set: name -> default."
-    import nbformat
-
-    for cell in nbformat.read(notebook, as_version=4).cells:
-        if "parameters" in cell.metadata.get("tags", []):
-            statements = ast.parse(cell.source).body
+    for cell in _read_cells(notebook):
+        if "parameters" in cell["metadata"].get("tags", []):
+            statements = ast.parse(cell["source"]).body
             return {s.targets[0].id: ast.literal_eval(s.value) for s in statements if isinstance(s, ast.Assign)}
     return {}
 
@@ -110,6 +117,38 @@ def check_parameters(
         path: {name: _fit(name, value, defaults[name]) for name, value in parameters.items() if name in defaults}
         for path, defaults in known.items()
     }
+
+# %% ../nbs/inside/course_notebooks.ipynb #6c1d0005
+def _split_numbers(name: str, text: str) -> list[Any]:
+    "The numbers of `0.5,0.6` or `1..5`, those without a range still as text."
+    values = []
+    for part in text.split(","):
+        ends = re.fullmatch(r"\s*(-?\d+)\.\.(-?\d+)\s*", part)
+        if ends and int(ends[1]) <= int(ends[2]) < int(ends[1]) + 1000:
+            values += range(int(ends[1]), int(ends[2]) + 1)
+        elif ".." in part:
+            raise LabError(f"a range of at most 1,000 whole numbers for {name}, the smaller first", repr(part), f"-p {name}=1..5")
+        elif not part.strip():
+            raise LabError(f"a value on either side of each comma in {name}", repr(text), f"-p {name}=1,2")
+        else:
+            values.append(part)
+    return values
+
+# %% ../nbs/inside/course_notebooks.ipynb #6c1d0007
+def split_values(
+    texts: dict[str, list[str]],  # name -> what was said about it: {"seed": ["1..3", "7"]}
+    notebooks: list[Path],  # those that will run
+) -> dict[str, list[Any]]:  # name -> its values
+    "What each parameter is to be, from texts with commas and ranges; `LabError` if one cannot be read."
+    defaults = {name: value for path in notebooks for name, value in read_parameters(path).items()}
+    values = {}
+    for name, said in texts.items():
+        if not isinstance(defaults.get(name, ""), str):
+            said = [value for text in said for value in _split_numbers(name, text)]
+        given = [check_parameters(notebooks, {name: value}) for value in said]
+        fitted = [next(own[name] for own in by_notebook.values() if own) for by_notebook in given]
+        values[name] = list(dict.fromkeys(fitted))
+    return values
 
 # %% ../nbs/inside/course_notebooks.ipynb #305f1a54
 def resolve_raw(parameters: dict[str, Any]) -> dict[str, Any]:

@@ -13,8 +13,9 @@ import psutil
 import pytest
 from conftest import SOAK, wait_until
 
+from churn_lab.course_notebooks import split_values
 from churn_lab.files import LabError
-from churn_lab.grid_run import _make_row, _mark_best, _settle, plot_grid, run_batch, split_values, write_grid
+from churn_lab.grid_run import _make_row, _mark_best, _settle, plot_grid, run_batch, write_grid
 
 TRAIN = """
 1 / trees
