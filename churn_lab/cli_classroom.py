@@ -1,15 +1,12 @@
 """Commands for a class: build the student edition, update it, grade what comes back."""
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from churn_lab.cli_cluster import ClusterOption, run_on
-from churn_lab.cli_output import JsonOption, show_json
+from churn_lab.cli_output import JsonOption, counting_bar, show_json
 
 
 def _course() -> Path:
@@ -79,24 +76,11 @@ def classroom_grade(
 
     students = list_students(submissions, only)
     limits = Limits(seconds=timeout, memory_mb=memory)
-    with run_on(cluster, students.values(), out) as run, _progress(len(students)) as on_student:
-        result = grade(submissions, out, jobs, limits, only, on_student=on_student, run=run)
+    with run_on(cluster, students.values(), out) as run, counting_bar(len(students), "the course itself") as advance:
+        result = grade(submissions, out, jobs, limits, only, on_student=lambda name, fresh: advance(name), run=run)
     if as_json:
         show_json(result)
         return
     print(f"{result['students']} students: {result['graded']} graded, {result['unchanged']} unchanged")
     print(describe_way(result["way"]))
     print(f"{out / 'cohort.html'}\n{out / 'grades.csv'}")
-
-
-@contextmanager
-def _progress(count: int) -> Iterator[Callable[[str, bool], None]]:
-    """A bar on standard error, on a terminal only; calling what it yields moves it on."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description:<24}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as progress:
-        task = progress.add_task("the course itself", total=count)
-        yield lambda name, fresh: progress.update(task, advance=1, description=name)

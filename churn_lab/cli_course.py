@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from churn_lab.cli_cluster import ClusterOption, connect
-from churn_lab.cli_output import JsonOption, WorkspaceOption, show, show_json, working
+from churn_lab.cli_output import JsonOption, WorkspaceOption, counting_bar, show, show_json, working
 from churn_lab.files import LabError
 from churn_lab.workspace import Workspace, create_workspace, find_workspace, locate_workspace
 
@@ -214,12 +214,12 @@ def run_many(
     print(f"{count} runs: {told}", file=sys.stderr)
     ended, best = 0, asked["best"]
     try:
-        with share_on(cluster, lab, values.get("raw", [])) as share, counting_bar(count) as advance:
+        with share_on(cluster, lab, values.get("raw", [])) as share, counting_bar(count, "runs") as advance:
 
             def on_done(result: dict[str, Any]) -> None:
                 nonlocal ended
                 ended += 1
-                advance()
+                advance("runs")
 
             result = run_grid(lab.root, values, **asked, **share, on_done=on_done)
     except KeyboardInterrupt:
@@ -262,18 +262,6 @@ def share_on(cluster: str | None, lab: Workspace, raw: list[str]) -> Iterator[di
         from churn_lab.cluster import share_work
 
         yield {"share": share_work(client, [*find_notebooks(), *map(Path, filter(None, raw))], lab.runs / "grid")}
-
-
-@contextmanager
-def counting_bar(count: int) -> Iterator[Callable[[], None]]:
-    """A bar on standard error over whole runs; nothing when that is no terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
-
-    columns, console = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()), Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as progress:
-        task = progress.add_task("", total=count)
-        yield lambda: progress.advance(task)
 
 
 def say_that_we_wait() -> None:

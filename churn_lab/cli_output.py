@@ -46,3 +46,16 @@ def working(text: str) -> Iterator[Callable[[str], None]]:
         return
     with Console(stderr=True).status(text) as status:
         yield status.update
+
+
+@contextmanager
+def counting_bar(count: int, name: str = "") -> Iterator[Callable[[str], None]]:
+    """A bar on standard error over so many things; call what it yields with the name of one that is done."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description:<24}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as progress:
+        task = progress.add_task(name, total=count)
+        yield lambda name: progress.update(task, advance=1, description=name)

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .course_notebooks import check_parameters, choose_notebooks, find_notebooks, list_steps, resolve_raw, step_number
+from .course_notebooks import check_parameters, choose_notebooks, find_notebooks, resolve_raw
 from .files import LabError
 from .model_cards import read_metadata
 from .workspace import Workspace, create_workspace, locate_workspace
