@@ -8,7 +8,6 @@ __all__ = ['PATIENCE', 'AGAIN', 'GONE', 'open_cluster', 'map_on_cluster', 'share
 # %% ../nbs/12_past_one_machine.ipynb #c1050011
 import logging
 import os
-import socket
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -19,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 # %% ../nbs/12_past_one_machine.ipynb #c1050111
-from distributed import Client, Future, KilledWorker, LocalCluster, get_worker, wait
+from distributed import Client, Future, LocalCluster, wait
 from distributed.comm import CommClosedError
 
-from .cluster_checks import ask_scheduler, await_worker, check_shared, check_versions, compare_versions, describe_machine
+from .cluster_checks import ask_scheduler, await_worker, check_shared, check_versions, describe_machine, do_part, take_result
 from .files import LabError
 
 # %% ../nbs/12_past_one_machine.ipynb #c1050016
@@ -63,19 +62,6 @@ def open_cluster(
         tell(f"{len(client.nthreads())} workers; dashboard: {client.dashboard_link}")
         yield client
 
-# %% ../nbs/12_past_one_machine.ipynb #c1050031
-def _do_part(function: Callable[[Any], Any], part: Any, wanted: dict[str, str]) -> Any:
-    "Run on a worker, if it has the wanted versions: what goes wrong with a machine is said with its name."
-    compare_versions(wanted, describe_machine(), get_worker().address)
-    try:
-        return function(part)
-    except MemoryError:
-        found = f"too little on {socket.gethostname()}"
-        raise LabError("memory for one part of the work", found, "smaller parts, or workers with more memory") from None
-    except OSError as error:
-        found = f"{error.strerror or error} on {socket.gethostname()}".lower()
-        raise LabError(f"to read and write {error.filename or 'files'}", found, "mend that, and run the command again") from None
-
 # %% ../nbs/12_past_one_machine.ipynb #c1050032
 AGAIN = "run the same command again; what is finished is kept"
 GONE = 10.0  # seconds without any worker
@@ -92,18 +78,6 @@ def _await_part(client: Client, futures: Iterable[Future]) -> set[Future]:
                 alive = time.monotonic()
             elif time.monotonic() > alive + GONE:
                 raise LabError("a worker that is alive", f"none for {GONE:g} seconds", f"start workers, and {AGAIN}") from None
-
-# %% ../nbs/12_past_one_machine.ipynb #c1050033
-def _take_result(future: Future, place: int) -> Any:
-    try:
-        return future.result()
-    except KilledWorker as error:
-        found = f"{error.allowed_failures + 1} that died at it, the last {error.last_worker.address}"
-        next_step = "read that worker's log; if it had too little memory: smaller parts, or dask worker --memory-limit with more"
-        raise LabError(f"a worker that lives through part {place + 1}", found, next_step) from None
-    except (ImportError, AttributeError, TypeError):
-        check_versions(future.client)
-        raise
 
 # %% ../nbs/12_past_one_machine.ipynb #c1050034
 @contextmanager
@@ -127,7 +101,7 @@ def _send_parts(client: Client, function: Callable, wanted: dict, waiting: Itera
     room = max(2 * sum(client.nthreads().values()), 2) - len(running)
     for place, part in islice(waiting, max(room, 0)):
         key = f"{getattr(function, '__name__', 'part')}-{place}-{uuid.uuid4().hex[:8]}"
-        running[client.submit(_do_part, function, part, wanted, key=key, pure=False)] = place
+        running[client.submit(do_part, function, part, wanted, key=key, pure=False)] = place
     return bool(running)
 
 # %% ../nbs/12_past_one_machine.ipynb #c1050035
@@ -143,7 +117,7 @@ def map_on_cluster(
         while _send_parts(client, function, wanted, waiting, running):
             for future in _await_part(client, running):
                 place = running.pop(future)
-                done[place] = _take_result(future, place)
+                done[place] = take_result(future, place)
                 on_done(place, done[place])
     return [done[place] for place in sorted(done)]
 

@@ -4,21 +4,21 @@
 
 # %% auto #0
 __all__ = ['COMPUTING', 'ask_scheduler', 'await_worker', 'describe_machine', 'compare_versions', 'check_versions', 'find_sizes',
-           'check_shared']
+           'check_shared', 'do_part', 'take_result']
 
 # %% ../nbs/inside/cluster_checks.ipynb #c4ec0003
 import asyncio
 import os
+import socket
 import sys
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from distributed import Client
+from distributed import Client, Future, KilledWorker, get_worker
 from distributed.core import rpc
 from distributed.exceptions import WorkerStartTimeoutError
 from distributed.security import Security
@@ -28,6 +28,7 @@ from .files import LabError, package_sha256
 # %% ../nbs/inside/cluster_checks.ipynb #c1050015
 def ask_scheduler(address: str, patience: float) -> dict[str, Any]:
     "What a scheduler says about itself; `LabError` if none answers within `patience` seconds."
+
     async def ask() -> dict[str, Any]:
         async with rpc(address, connection_args=Security().get_connection_args("client")) as scheduler:
             return await asyncio.wait_for(scheduler.identity(), patience)
@@ -114,3 +115,29 @@ def _refuse_unseen(worker: str, name: str, size: int, there: int) -> None:
     found = "none" if there < 0 else f"one of {there:,} bytes"
     expected = f"{name} on each worker" + (f", with its {size:,} bytes" if size else "")
     raise LabError(expected, f"{found} on {worker}", "put it into a folder that all machines mount at the same place")
+
+# %% ../nbs/inside/cluster_checks.ipynb #c1050031
+def do_part(function: Callable[[Any], Any], part: Any, wanted: dict[str, str]) -> Any:
+    "Run on a worker, if it has the wanted versions: what goes wrong with a machine is said with its name."
+    compare_versions(wanted, describe_machine(), get_worker().address)
+    try:
+        return function(part)
+    except MemoryError:
+        found = f"too little on {socket.gethostname()}"
+        raise LabError("memory for one part of the work", found, "smaller parts, or workers with more memory") from None
+    except OSError as error:
+        found = f"{error.strerror or error} on {socket.gethostname()}".lower()
+        raise LabError(f"to read and write {error.filename or 'files'}", found, "mend that, and run the command again") from None
+
+# %% ../nbs/inside/cluster_checks.ipynb #c1050033
+def take_result(future: Future, place: int) -> Any:
+    "What came of a part; `LabError` if worker after worker died at it."
+    try:
+        return future.result()
+    except KilledWorker as error:
+        found = f"{error.allowed_failures + 1} that died at it, the last {error.last_worker.address}"
+        next_step = "read that worker's log; if it had too little memory: smaller parts, or dask worker --memory-limit with more"
+        raise LabError(f"a worker that lives through part {place + 1}", found, next_step) from None
+    except (ImportError, AttributeError, TypeError):
+        check_versions(future.client)
+        raise
