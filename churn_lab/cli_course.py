@@ -147,6 +147,8 @@ def run(
     """
     from churn_lab.course_notebooks import choose_notebooks, find_notebooks, split_values
 
+    # jsonschema spends two seconds on a grammar of web addresses if it finds this package; notebooks hold none to check
+    sys.modules["rfc3987_syntax"] = None
     own = (("raw", raw), ("target", target), ("positive", positive), ("id", identifier))
     texts = {name: [str(value)] for name, value in own if value}
     for name, value in map(read_parameter, parameter or []):

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
@@ -23,7 +24,6 @@ from .course_notebooks import list_steps, step_number
 from .files import LabError, name_os_errors, package_sha256
 from .model_cards import find_entry, read_metadata
 from .notebook_runner import run_notebook, start_kernel, stop_kernel, write_page
-from .run_report import describe_refusal, draw_pictures, read_figures, split_figures, write_report
 from .workspace import Workspace, create_workspace
 
 # %% ../nbs/inside/course_run.ipynb #59dbac13
@@ -74,7 +74,7 @@ def _run_steps(lab: Workspace, folder: Path, given: dict[Path, dict], on_cell: C
     titles = {step["number"]: step["title"] for step in list_steps(notebooks)}
     steps, pages, failure = [], {}, None
     with ThreadPoolExecutor(2) as beside:
-        ahead = beside.submit(start_kernel, lab, notebooks)
+        ahead = beside.submit(start_kernel, lab, notebooks, libraries=())
         try:
             for source, parameters in given.items():
                 number, started = step_number(source), time.monotonic()
@@ -85,6 +85,8 @@ def _run_steps(lab: Workspace, folder: Path, given: dict[Path, dict], on_cell: C
                 if step["reason"]:
                     continue
                 kernel, ahead = ahead, None if source == last else beside.submit(start_kernel, lab, notebooks)
+                if source == last:
+                    beside.submit(import_module, "churn_lab.run_report")  # pandas and scikit-learn take two seconds to load
                 failure = run_notebook(lab, source, folder / source.name, parameters, on_cell, kernel)
                 step["seconds"] = round(time.monotonic() - started, 2)
                 if failure:
@@ -106,6 +108,8 @@ _DRAWING = Lock()  # matplotlib draws for one thread at a time, and a worker of 
 
 def _describe(lab: Workspace, folder: Path, result: dict[str, Any]) -> dict[str, Any]:
     "The result with its figures and its report."
+    from churn_lab.run_report import describe_refusal, draw_pictures, read_figures, split_figures, write_report  # loaded beside the last notebook
+
     executed = [step["number"] for step in result["steps"] if step["state"] == "done"]
     settings = {name: result["parameters"][name] for name in ("z_threshold", "last_n") if name in result["parameters"]}
     settings = {name: ast.literal_eval(str(value)) for name, value in settings.items()}

@@ -77,7 +77,7 @@ def count_alarms(
     result: DriftResult,
     contract: Contract,
     rows: pd.DataFrame,  # windows are drawn from them
-    sizes: tuple[int, ...] = (50, 100, 200, 1000),  # customers in a window
+    sizes: tuple[int, ...] = (50, 200, 1000),  # customers in a window
     z_threshold: float = 2.5,
 ) -> pd.DataFrame:  # index: sizes; a column a check: in how many of `TRIALS` windows it rang
     "How often each check rings, by the size of the window."

@@ -19,7 +19,6 @@ import papermill
 from jupyter_client import AsyncKernelManager
 from jupyter_core.utils import run_sync
 from nbclient import NotebookClient
-from nbconvert import HTMLExporter
 
 import churn_lab
 from .files import write_atomic
@@ -32,11 +31,12 @@ _LIBRARIES = ("matplotlib.pyplot", "sklearn.ensemble", "churn_lab.train")  # wha
 def start_kernel(
     lab: Workspace,  # the project it works in
     folder: Path,  # its working directory
+    libraries: tuple[str, ...] = _LIBRARIES,  # to load as it starts; none where somebody waits for it
 ) -> AsyncKernelManager:
-    "A kernel that starts, with the libraries of the course loaded."
+    "A kernel that starts."
     kernel = AsyncKernelManager(kernel_name="python3")
     environment = {**os.environ, "CHURN_LAB_HOME": str(lab.root), "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
-    load = f"[__import__(name) for name in {_LIBRARIES}] and None"  # names nothing in the notebook
+    load = f"[__import__(name) for name in {libraries}] and None"  # names nothing in the notebook
     options = ["--IPKernelApp.log_level=50", f"--IPKernelApp.exec_lines={load}"]
     run_sync(kernel.start_kernel)(cwd=str(folder), env=environment, extra_arguments=options)
     return kernel
@@ -80,6 +80,8 @@ def write_page(
     pictures: Path | None = None,  # the folder of pictures that its text shows; default: that of the course
 ) -> str:
     "Render an executed notebook as HTML beside it, complete in itself; the page's name."
+    from nbconvert import HTMLExporter  # here: it takes a second, and pages are rendered beside the notebook that runs
+
     exporter = HTMLExporter(template_name="lab", embed_images=True, mathjax_url="", require_js_url="", jquery_url="", mermaid_js_url="")
     folder = pictures or Path(churn_lab.__file__).resolve().parents[1] / "nbs"
     told = {"metadata": {"name": notebook.stem, "path": str(folder)}}

@@ -63,9 +63,9 @@ def describe_rows(
     for feature in contract.features:
         column, seen = rows[feature.name], reference["features"][feature.name] if reference else {}
         if feature.kind == "category":
-            found = column[column.notna() & (column != "")].value_counts().sort_index()
-            counts = dict.fromkeys(seen.get("counts", {}), 0) | {str(name): int(count) for name, count in found.items()}
-            shape = {"count": int(found.sum()), "missing": len(column) - int(found.sum()), "counts": counts}
+            found = {str(name): count for name, count in sorted(column.value_counts(sort=False).to_dict().items()) if name != ""}
+            counts, count = dict.fromkeys(seen.get("counts", {}), 0) | found, sum(found.values())
+            shape = {"count": count, "missing": len(column) - count, "counts": counts}
         else:
             shape = describe_numbers(column.to_numpy(float), seen.get("edges"))
         features[feature.name] = {"kind": feature.kind, **shape}
