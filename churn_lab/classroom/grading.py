@@ -125,7 +125,8 @@ def _work_folder(out: Path, name: str) -> Iterator[Path]:
     _sweep([mark])
     folder = Path(tempfile.mkdtemp(prefix=f"churn-lab-grade-{os.getpid()}-")).resolve()
     try:
-        write_atomic(mark, str(folder))
+        with name_os_errors(mark):
+            mark.write_text(str(folder), encoding="utf-8")  # one short write, which nothing can tear
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
