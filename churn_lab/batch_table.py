@@ -8,7 +8,6 @@ __all__ = ['FURTHEST', 'parse_longer', 'read_rows', 'BadRow', 'Table', 'load_tab
 # %% ../nbs/inside/batch_table.ipynb #e3cc972f
 import csv
 import glob
-import gzip
 import io
 import shutil
 import tempfile
@@ -18,12 +17,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import IO
 
 import duckdb
 from filelock import FileLock, Timeout
 
-from .csv_files import CsvFile, open_csv
+from .csv_files import CsvFile, open_csv, open_text
 from .files import LabError, name_os_errors
 from .log_window import sql_name, sql_path, sql_text
 
@@ -60,14 +58,10 @@ def parse_longer(line: str, following: deque[str], delimiter: str, width: int) -
     return None, 0
 
 
-def _open_lines(path: Path) -> IO[str]:
-    return (gzip.open if path.suffix.lower() == ".gz" else open)(path, "rt", encoding="utf-8-sig", newline="")
-
-
 def read_rows(file: CsvFile) -> Iterator[tuple[int, list[str], str]]:  # line, cells, what is wrong: nothing, mostly
     "All rows of a CSV, also those that are none; empty lines are none."
     width, waiting, number, header = len(file.columns), deque(), 0, True
-    with _open_lines(file.path) as lines:
+    with open_text(file.path) as lines:
         while waiting.extend(islice(lines, FURTHEST + 1 - len(waiting))) or waiting:
             line, first = waiting.popleft(), number + 1
             cells, more = _parse(line, file.delimiter), 0
@@ -144,7 +138,7 @@ def load_table(
     file = known or open_csv(path)
     table = Table(db, path, file.columns, file)
     try:
-        with _open_lines(path) as lines:
+        with open_text(path) as lines:
             usual = bool(next(lines).strip())  # the header stands in the first line
         if usual:
             _load_csv(db, path, file.delimiter, len(file.columns), header=True)

@@ -9,19 +9,12 @@ from typing import Annotated
 
 import typer
 
-from churn_lab.cli_classroom import classroom_build, classroom_grade, classroom_update
+from churn_lab.cli_classroom import classroom
 from churn_lab.cli_course import check, doctor, init, progress, reset, run
 from churn_lab.cli_data import evaluate, generate, prepare, train
 from churn_lab.cli_drift import drift
-from churn_lab.cli_git import git_check, git_graph, git_reset, git_start
-from churn_lab.cli_registry import (
-    registry_history,
-    registry_list,
-    registry_prune,
-    registry_repair,
-    registry_show,
-    rollback,
-)
+from churn_lab.cli_git import git
+from churn_lab.cli_registry import registry, rollback
 from churn_lab.cli_service import dashboard, predict, serve, simulate
 from churn_lab.files import LabError
 
@@ -32,47 +25,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-registry_app = typer.Typer(help="Which model is in service, and how it got there.", no_args_is_help=True)
-classroom_app = typer.Typer(help="A class: hand out the course, take it in.", no_args_is_help=True)
-git_app = typer.Typer(help="Lab 2: ten Git steps on your own project.", no_args_is_help=True)
-
+# fmt: off
 for command in (
-    init,
-    doctor,
-    generate,
-    prepare,
-    train,
-    evaluate,
-    serve,
-    simulate,
-    dashboard,
-    predict,
-    drift,
-    rollback,
-    check,
-    progress,
-    reset,
-    run,
+    init, doctor, generate, prepare, train, evaluate, serve, simulate, dashboard, predict, drift, rollback, check, progress, reset, run,
 ):
     app.command()(command)
-
-app.add_typer(registry_app, name="registry")
-registry_app.command("list")(registry_list)
-registry_app.command("show")(registry_show)
-registry_app.command("history")(registry_history)
-registry_app.command("repair")(registry_repair)
-registry_app.command("prune")(registry_prune)
-
-app.add_typer(git_app, name="git")
-git_app.command("start")(git_start)
-git_app.command("check")(git_check)
-git_app.command("reset")(git_reset)
-git_app.command("graph")(git_graph)
-
-app.add_typer(classroom_app, name="classroom")
-classroom_app.command("build")(classroom_build)
-classroom_app.command("update")(classroom_update)
-classroom_app.command("grade")(classroom_grade)
+# fmt: on
+app.add_typer(registry, name="registry")
+app.add_typer(git, name="git")
+app.add_typer(classroom, name="classroom")
 
 
 @app.callback(invoke_without_command=True)

@@ -6,7 +6,9 @@ from typing import Annotated
 import typer
 
 from churn_lab.cli_cluster import ClusterOption, run_on
-from churn_lab.cli_output import JsonOption, counting_bar, show_json
+from churn_lab.cli_output import JsonOption, progress_bar, show_json
+
+classroom = typer.Typer(help="A class: hand out the course, take it in.", no_args_is_help=True)
 
 
 def _course() -> Path:
@@ -16,6 +18,7 @@ def _course() -> Path:
     return find_notebooks()[0].resolve().parents[1]
 
 
+@classroom.command("build")
 def classroom_build(
     dest: Annotated[Path, typer.Argument(help="A new folder, or an edition that is replaced.")],
     zipped: Annotated[bool, typer.Option("--zip", help="Write DEST.zip, too.")] = False,
@@ -35,6 +38,7 @@ def classroom_build(
         print("no line of a solution in it")
 
 
+@classroom.command("update")
 def classroom_update(
     folder: Annotated[Path, typer.Argument(help="A student's folder.")],
     edition: Annotated[
@@ -56,6 +60,7 @@ def classroom_update(
         print(f"you had changed a file of the course; yours is {name}")
 
 
+@classroom.command("grade")
 def classroom_grade(
     submissions: Annotated[Path, typer.Argument(help="A folder with a folder or a zip a student.")],
     out: Annotated[Path, typer.Option(help="Where grades.csv, cohort.html and students/ are written.")] = Path(
@@ -76,8 +81,12 @@ def classroom_grade(
 
     students = list_students(submissions, only)
     limits = Limits(seconds=timeout, memory_mb=memory)
-    with run_on(cluster, students.values(), out) as run, counting_bar(len(students), "the course itself") as advance:
-        result = grade(submissions, out, jobs, limits, only, on_student=lambda name, fresh: advance(name), run=run)
+    with run_on(cluster, students.values(), out) as run, progress_bar("the course itself", len(students)) as update:
+
+        def on_student(name: str, fresh: bool) -> None:
+            update(advance=1, description=name)
+
+        result = grade(submissions, out, jobs, limits, only, on_student=on_student, run=run)
     if as_json:
         show_json(result)
         return

@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from churn_lab.cli_output import show_json
+from churn_lab.cli_output import progress_bar, show_json
 from churn_lab.files import LabError
 
 if TYPE_CHECKING:
-    from distributed import Client
-
     from churn_lab.workspace import Workspace
 
 ClusterOption = Annotated[
@@ -28,33 +26,33 @@ ClusterOption = Annotated[
 
 
 @contextmanager
-def connect(address: str) -> Iterator["Client"]:
-    """A cluster, with a line on standard error that says how large it is and where its dashboard is."""
+def share_on(cluster: str | None, paths: Iterable[Path], folder: Path | None = None) -> Iterator[Callable | None]:
+    """Who does the parts of some work on these files: the workers of a cluster; None, without one."""
+    if not cluster:
+        yield None
+        return
     try:
-        from churn_lab.cluster import open_cluster
+        from churn_lab.cluster import open_cluster, share_work
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] not in ("dask", "distributed"):
             raise
         next_step = "pip install -c constraints.txt -e '.[scale]' in the course's folder"
         raise LabError("Dask, for --cluster", "no such package here", next_step) from None
-    with open_cluster(address, tell=lambda text: print(text, file=sys.stderr)) as client:
-        yield client
+    with open_cluster(cluster, tell=lambda text: print(text, file=sys.stderr)) as client:
+        yield share_work(client, paths, folder)
 
 
 @contextmanager
 def run_on(cluster: str | None, paths: Iterable[Path], folder: Path | None = None) -> Iterator[Callable | None]:
-    """Who does the parts of some work on these files: workers; None, without a cluster. Ctrl-C: exit code 130."""
-    if not cluster:
-        yield None
-        return
-    with connect(cluster) as client:
-        from churn_lab.cluster import share_work
-
-        try:
-            yield share_work(client, paths, folder)
-        except KeyboardInterrupt as stop:
-            print(f"stopped {stop}".rstrip(), file=sys.stderr)
-            raise typer.Exit(130) from None
+    """`share_on`, where Ctrl-C is told with what is finished: exit code 130."""
+    try:
+        with share_on(cluster, paths, folder) as run:
+            yield run
+    except KeyboardInterrupt as stop:
+        if not cluster:
+            raise
+        print(f"stopped {stop}".rstrip(), file=sys.stderr)
+        raise typer.Exit(130) from None
 
 
 def predict_parts(
@@ -68,14 +66,20 @@ def predict_parts(
     as_json: bool,
 ) -> None:
     """Score files in parts, here or on a cluster, and say what was done."""
-    from churn_lab.cli_service import byte_bar
     from churn_lab.file_parts import choose_folder, find_files
     from churn_lab.score_parts import PART_MB, score_parts
 
     files = find_files(source)
     out = out or choose_folder(source, files)
     given: dict[str, Any] = {"part_bytes": (part_mb or PART_MB) << 20, "strict": strict}
-    with run_on(cluster, [*files.values(), lab.models], out) as run, byte_bar(out.name) as on_part:
+    with (
+        run_on(cluster, [*files.values(), lab.models], out) as run,
+        progress_bar(out.name, total=1, share=True) as update,
+    ):
+
+        def on_part(rows: int, share: float) -> None:
+            update(completed=share, description=f"{out.name}: {rows:,} rows")
+
         given |= {"run": run} if run else {"threads": threads}
         done = score_parts(lab, files, out, **given, on_part=on_part)
     if as_json:

@@ -2,15 +2,13 @@
 
 import math
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from churn_lab.cli_cluster import ClusterOption, connect
-from churn_lab.cli_output import JsonOption, WorkspaceOption, counting_bar, show, show_json, working
+from churn_lab.cli_cluster import ClusterOption, share_on
+from churn_lab.cli_output import JsonOption, WorkspaceOption, progress_bar, show, show_json, working
 from churn_lab.files import LabError
 from churn_lab.workspace import Workspace, create_workspace, find_workspace, locate_workspace
 
@@ -179,7 +177,11 @@ def run_one(
     """One run, told step by step."""
     from churn_lab.course import run as run_course
 
-    with progress_bar() as on_cell:
+    with progress_bar("") as update:
+
+        def on_cell(notebook: Path, cell: int, cells: int) -> None:
+            update(completed=cell, total=cells, description=notebook.stem)
+
         result = run_course(workspace, parameters, only, start, on_cell=on_cell, on_wait=say_that_we_wait)
     if as_json:
         show_json(result)
@@ -209,6 +211,7 @@ def run_many(
     lab: Workspace, values: dict[str, list[Any]], asked: dict[str, Any], cluster: str | None, as_json: bool
 ) -> None:
     """A grid of runs, told as a table."""
+    from churn_lab.course_notebooks import find_notebooks
     from churn_lab.grid_run import run_grid
 
     count = math.prod(len(several) for several in values.values())
@@ -216,14 +219,15 @@ def run_many(
     print(f"{count} runs: {told}", file=sys.stderr)
     ended, best = 0, asked["best"]
     try:
-        with share_on(cluster, lab, values.get("raw", [])) as share, counting_bar(count, "runs") as advance:
+        read = [*find_notebooks(), *map(Path, filter(None, values.get("raw", [])))]
+        with share_on(cluster, read, lab.runs / "grid") as share, progress_bar("runs", count) as update:
 
             def on_done(result: dict[str, Any]) -> None:
                 nonlocal ended
                 ended += 1
-                advance("runs")
+                update(advance=1)
 
-            result = run_grid(lab.root, values, **asked, **share, on_done=on_done)
+            result = run_grid(lab.root, values, **asked, share=share, on_done=on_done)
     except KeyboardInterrupt:
         print(
             f"stopped; {ended} of {count} runs are finished. Next: the same command, which keeps them", file=sys.stderr
@@ -252,41 +256,6 @@ def run_many(
     raise typer.Exit(0 if result["ok"] else 1)
 
 
-@contextmanager
-def share_on(cluster: str | None, lab: Workspace, raw: list[str]) -> Iterator[dict[str, Any]]:
-    """The argument `share` of `run_grid` for a cluster; nothing, without one."""
-    if not cluster:
-        yield {}
-        return
-    from churn_lab.course import find_notebooks
-
-    with connect(cluster) as client:
-        from churn_lab.cluster import share_work
-
-        yield {"share": share_work(client, [*find_notebooks(), *map(Path, filter(None, raw))], lab.runs / "grid")}
-
-
 def say_that_we_wait() -> None:
     """Another run is busy in the same project."""
     print("another run is working in this project: waiting for it", file=sys.stderr)
-
-
-@contextmanager
-def progress_bar() -> Iterator[Callable[[Path, int, int], None]]:
-    """A bar on standard error with the notebook and cell that are running; nothing when that is no terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description:<24}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as progress:
-        tasks: dict[Path, Any] = {}
-
-        def on_cell(notebook: Path, cell: int, cells: int) -> None:
-            if notebook not in tasks:
-                for task in tasks.values():
-                    progress.update(task, completed=progress.tasks[task].total)
-                tasks[notebook] = progress.add_task(notebook.stem, total=cells)
-            progress.update(tasks[notebook], completed=cell)
-
-        yield on_cell

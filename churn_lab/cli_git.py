@@ -10,6 +10,7 @@ from churn_lab.cli_output import JsonOption, show, show_json
 from churn_lab.files import LabError, write_atomic
 from churn_lab.workspace import create_workspace, locate_workspace
 
+git = typer.Typer(help="Lab 2: ten Git steps on your own project.", no_args_is_help=True)
 RepoOption = Annotated[
     Path | None,
     typer.Option(
@@ -23,6 +24,7 @@ GitStep = typer.Argument(min=1, max=10, help="One of the ten Git steps.")
 HOLDS = {True: "yes", False: "NO", None: "?"}
 
 
+@git.command("start")
 def git_start(
     folder: Annotated[
         Path | None, typer.Argument(help="Where to make it.", show_default="the project around this folder")
@@ -35,6 +37,7 @@ def git_start(
     print("Next: git init, in that folder; then churn-lab git check 1")
 
 
+@git.command("check")
 def git_check(
     step: Annotated[int | None, GitStep] = None,
     repo: RepoOption = None,
@@ -61,6 +64,7 @@ def git_check(
     raise typer.Exit(0 if all(result.ok for result in results) else 1)
 
 
+@git.command("reset")
 def git_reset(
     step: Annotated[int, GitStep],
     into: Annotated[Path | None, typer.Option(help="Build it in this new folder.", show_default="in place")] = None,
@@ -84,6 +88,7 @@ def git_reset(
     print(f".git/churn-lab-{place.rsplit('/', 1)[1]}.json is what the checks had seen")
 
 
+@git.command("graph")
 def git_graph(
     repo: RepoOption = None,
     svg: Annotated[Path | None, typer.Option(help="Write the picture to this file, too.")] = None,

@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -49,13 +50,15 @@ def working(text: str) -> Iterator[Callable[[str], None]]:
 
 
 @contextmanager
-def counting_bar(count: int, name: str = "") -> Iterator[Callable[[str], None]]:
-    """A bar on standard error over so many things; call what it yields with the name of one that is done."""
+def progress_bar(name: str, total: float | None = None, share: bool = False) -> Iterator[Callable[..., None]]:
+    """A bar on standard error that counts things, or shows a share; it yields rich's `Progress.update` of this bar."""
+    from rich import progress
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (TextColumn("{task.description:<24}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    counted, timed = (progress.MofNCompleteColumn(), progress.TimeElapsedColumn())
+    if share:
+        counted, timed = (progress.TaskProgressColumn(), progress.TimeRemainingColumn())
+    columns = (progress.TextColumn("{task.description:<24}"), progress.BarColumn(), counted, timed)
     console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as progress:
-        task = progress.add_task(name, total=count)
-        yield lambda name: progress.update(task, advance=1, description=name)
+    with progress.Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as bar:
+        yield partial(bar.update, bar.add_task(name, total=total))

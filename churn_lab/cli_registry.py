@@ -10,6 +10,7 @@ import typer
 from churn_lab.cli_output import JsonOption, WorkspaceOption, show, show_json
 from churn_lab.workspace import find_workspace
 
+registry = typer.Typer(help="Which model is in service, and how it got there.", no_args_is_help=True)
 LongOption = Annotated[bool, typer.Option("--long", help="Whole file names, times to the second, and machines.")]
 
 
@@ -30,6 +31,7 @@ def short_times(text: str) -> str:
     return re.sub(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d):\d\dZ", r"\1 \2", text)
 
 
+@registry.command("list")
 def registry_list(
     last: Annotated[int, typer.Option(help="How many of the newest to show; JSON has them all.", min=1)] = 50,
     workspace: WorkspaceOption = None,
@@ -53,6 +55,7 @@ def registry_list(
     show(yes_no(rows))
 
 
+@registry.command("show")
 def registry_show(
     model: Annotated[
         str | None, typer.Argument(help="A version number or a model's file name.", show_default="the one in service")
@@ -78,6 +81,7 @@ def registry_show(
     )
 
 
+@registry.command("history")
 def registry_history(long: LongOption = False, workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
     """Who changed what, when (UTC) and why, oldest first."""
     from churn_lab.registry_history import read_history
@@ -100,6 +104,7 @@ def registry_history(long: LongOption = False, workspace: WorkspaceOption = None
     show(rows) if rows else print("nothing has happened yet")
 
 
+@registry.command("repair")
 def registry_repair(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
     """Make lists, cards and pointer again from what vouches for them; exit code 1 if something cannot be mended."""
     from churn_lab.registry_repair import repair
@@ -116,6 +121,7 @@ def registry_repair(workspace: WorkspaceOption = None, as_json: JsonOption = Fal
     raise typer.Exit(1 if found["problems"] else 0)
 
 
+@registry.command("prune")
 def registry_prune(
     keep: Annotated[int, typer.Option(help="How many of the newest versions keep their files.")],
     workspace: WorkspaceOption = None,

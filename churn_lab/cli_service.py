@@ -2,15 +2,13 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from churn_lab.cli_cluster import ClusterOption, predict_parts
-from churn_lab.cli_output import JsonOption, WorkspaceOption, show_json
+from churn_lab.cli_output import JsonOption, WorkspaceOption, progress_bar, show_json
 from churn_lab.workspace import find_workspace
 
 
@@ -111,7 +109,12 @@ def predict(
         return predict_parts(lab, file, out, part_mb, threads or os.cpu_count() or 1, strict, cluster, as_json)
     from churn_lab.batch_scoring import score_file
 
-    with byte_bar(Path(file).name) as report:
+    name = Path(file).name
+    with progress_bar(name, total=1, share=True) as update:
+
+        def report(rows: int, share: float) -> None:
+            update(completed=share, description=f"{name}: {rows:,} rows")
+
         scored = score_file(lab, file, out, threads, strict, report)
     if as_json:
         return show_json({"file": scored.path, **{key: value for key, value in vars(scored).items() if key != "path"}})
@@ -125,16 +128,3 @@ def predict(
         print(f"Categories that training never saw: {found}; the column {scored.added[0]} tells which rows.")
     if scored.added[-1] != "prediction":
         print(f"The file has columns of these names, so the result's are {', '.join(scored.added)}.")
-
-
-@contextmanager
-def byte_bar(name: str) -> Iterator[Callable[[int, float], None]]:
-    """A bar on standard error with the rows and the share of a file that are done; nothing when that is no terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as progress:
-        task = progress.add_task(name, total=1.0)
-        yield lambda rows, share: progress.update(task, completed=share, description=f"{name}: {rows:,} rows")

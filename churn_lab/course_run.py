@@ -20,7 +20,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from .course_notebooks import list_steps, step_number
+from .course_notebooks import list_imports, list_steps, step_number
 from .files import LabError, name_os_errors, package_sha256
 from .model_cards import find_entry, read_metadata
 from .notebook_runner import run_notebook, start_kernel, stop_kernel, write_page
@@ -70,13 +70,13 @@ def _why_not(lab: Workspace, number: str, failure: dict | None) -> str:
 # %% ../nbs/inside/course_run.ipynb #2b52a6fa
 def _run_steps(lab: Workspace, folder: Path, given: dict[Path, dict], on_cell: Callable) -> tuple[list[dict], dict | None]:
     "Run notebook after notebook until one fails: each one's state, and the failure."
-    notebooks, last = next(iter(given)).parent, list(given)[-1]
+    notebooks = next(iter(given)).parent
     titles = {step["number"]: step["title"] for step in list_steps(notebooks)}
     steps, pages, failure = [], {}, None
     with ThreadPoolExecutor(2) as beside:
-        ahead = beside.submit(start_kernel, lab, notebooks, libraries=())
+        ahead = beside.submit(start_kernel, lab, notebooks)
         try:
-            for source, parameters in given.items():
+            for (source, parameters), following in zip(given.items(), [*given][1:] + [None]):
                 number, started = step_number(source), time.monotonic()
                 step = {"number": number, "title": titles[number], "notebook": source.stem, "seconds": None, "page": None}
                 step["reason"] = _why_not(lab, number, failure)
@@ -84,8 +84,8 @@ def _run_steps(lab: Workspace, folder: Path, given: dict[Path, dict], on_cell: C
                 steps.append(step)
                 if step["reason"]:
                     continue
-                kernel, ahead = ahead, None if source == last else beside.submit(start_kernel, lab, notebooks)
-                if source == last:
+                kernel, ahead = ahead, following and beside.submit(start_kernel, lab, notebooks, list_imports(following))
+                if not following:
                     beside.submit(import_module, "churn_lab.run_report")  # pandas and scikit-learn take two seconds to load
                 failure = run_notebook(lab, source, folder / source.name, parameters, on_cell, kernel)
                 step["seconds"] = round(time.monotonic() - started, 2)

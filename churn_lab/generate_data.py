@@ -32,13 +32,14 @@ LOG_ODDS = {  # what one unit of each trait adds to the log odds of leaving
 # %% ../nbs/03_generate_data.ipynb #0750ca00
 def churn_probability(
     customers: pd.DataFrame,  # columns `tenure_months num_complaints avg_session_minutes plan_type region`
+    log_odds: dict = LOG_ODDS,
 ) -> np.ndarray:  # shape (n,), between 0 and 1
-    "The true probability that each customer leaves, by `LOG_ODDS`."
-    score = np.full(len(customers), LOG_ODDS["intercept"])
+    "The true probability that each customer leaves."
+    score = np.full(len(customers), float(log_odds["intercept"]))
     for trait in ("num_complaints", "tenure_months", "avg_session_minutes"):
-        score += LOG_ODDS[trait] * customers[trait].to_numpy(float)
+        score += log_odds[trait] * customers[trait].to_numpy(float)
     for trait in ("plan_type", "region"):
-        score += customers[trait].map(LOG_ODDS[trait]).to_numpy(float)
+        score += customers[trait].map(log_odds[trait]).to_numpy(float)
     return 1 / (1 + np.exp(-score))
 
 # %% ../nbs/03_generate_data.ipynb #0b7f21a8

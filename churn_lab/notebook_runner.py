@@ -9,7 +9,7 @@ __all__ = ['start_kernel', 'stop_kernel', 'run_notebook', 'write_page', 'refresh
 import os
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -25,18 +25,15 @@ from .files import write_atomic
 from .workspace import Workspace
 
 # %% ../nbs/inside/notebook_runner.ipynb #bc1b78db
-_LIBRARIES = ("matplotlib.pyplot", "sklearn.ensemble", "churn_lab.train")  # what most notebooks load
-
-
 def start_kernel(
     lab: Workspace,  # the project it works in
     folder: Path,  # its working directory
-    libraries: tuple[str, ...] = _LIBRARIES,  # to load as it starts; none where somebody waits for it
+    modules: Iterable[str] = (),  # to load as it starts, where nobody waits for it
 ) -> AsyncKernelManager:
     "A kernel that starts."
     kernel = AsyncKernelManager(kernel_name="python3")
     environment = {**os.environ, "CHURN_LAB_HOME": str(lab.root), "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
-    load = f"[__import__(name) for name in {libraries}] and None"  # names nothing in the notebook
+    load = f"[__import__(name) for name in {[*modules]}] and None"  # names nothing in the notebook
     options = ["--IPKernelApp.log_level=50", f"--IPKernelApp.exec_lines={load}"]
     run_sync(kernel.start_kernel)(cwd=str(folder), env=environment, extra_arguments=options)
     return kernel

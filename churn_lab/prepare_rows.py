@@ -7,7 +7,6 @@ __all__ = ['SAMPLED_CELLS', 'PORTION_CELLS', 'Survey', 'take_survey', 'Tally', '
            'load_unchanged', 'translate_rows']
 
 # %% ../nbs/inside/prepare_rows.ipynb #9e0a0003
-import gzip
 import random
 import shutil
 from array import array
@@ -22,7 +21,7 @@ import pandas as pd
 
 from .check_rows import clean_rows, find_failures, summarise_failures
 from .contract import Contract, Feature, Observed, clean_value, fold_text
-from .csv_files import CsvFile
+from .csv_files import CsvFile, open_bytes
 from .files import LabError, file_sha256, write_together
 from .generate_data import keep_own_raw
 from .infer_contract import COSTLY
@@ -196,8 +195,7 @@ def store_rows(
     files, notes = {lab.processed: rows, lab.contract: contract.model_dump_json(indent=2) + "\n"}, []
     if source.resolve() != lab.raw.resolve():
         copy = files[lab.raw] = rows.with_name("raw.csv")
-        opened = gzip.open if source.suffix == ".gz" else open
-        with opened(source, "rb") as file, copy.open("wb") as out:
+        with open_bytes(source) as file, copy.open("wb") as out:
             shutil.copyfileobj(file, out)
         if lab.raw.exists() and file_sha256(copy) != file_sha256(lab.raw) and (kept := keep_own_raw(lab)):
             notes.append(f"data/raw.csv was another file of yours; it is kept as {kept.parent.name}/{kept.name}")

@@ -1,5 +1,6 @@
 """The data contract: what is cleaned, what is turned away, what is refused, and what is said about it."""
 
+import gzip
 import json
 import pickle
 
@@ -38,6 +39,14 @@ def test_a_dirty_file_is_cleaned_and_the_raw_file_is_not_touched(empty_lab):
     kept = read_processed(empty_lab, read_contract(empty_lab))
     assert kept["num_complaints"].min() >= 0 and set(kept["plan_type"]) == {"basic", "premium"}
     assert set(kept["region"]) == {"NA", "EU", "AF", "AS"}
+
+
+@pytest.mark.parametrize("name", ["customers.csv.gz", "CUSTOMERS.CSV.GZ"])
+def test_a_compressed_file_is_unpacked_into_the_project(empty_lab, tmp_path, name):
+    packed = tmp_path / name
+    packed.write_bytes(gzip.compress(draw_customers(400, 1).to_csv(index=False).encode()))
+    prepare(empty_lab, packed)
+    assert len(read_csv(empty_lab.raw)) == 400 and prepare(empty_lab).kept == 400
 
 
 @pytest.mark.parametrize(

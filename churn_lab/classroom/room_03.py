@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .exercises import call, demand, exercise
-from ..generate_data import LOG_ODDS, draw_customers
+from ..generate_data import LOG_ODDS, churn_probability, draw_customers
 
 # %% ../../nbs/inside/classroom/room_03.ipynb #70030005
 @exercise(
@@ -30,29 +30,18 @@ def check_3_1(answer: Any) -> None:
     demand(abs(answer - 0.4536) < 0.006, "another probability", answer, "odds of 0.25, times e to the power of 1.2, and back to a probability")
 
 # %% ../../nbs/inside/classroom/room_03.ipynb #70030007
-def _chances(log_odds: dict, customers: Any) -> np.ndarray:
-    "The chance of each customer by a rule of somebody's own."
-    score = np.full(len(customers), float(log_odds["intercept"]))
-    for trait in log_odds:
-        if isinstance(log_odds[trait], dict):
-            score += customers[trait].map(log_odds[trait]).to_numpy(float)
-        elif trait != "intercept":
-            score += log_odds[trait] * customers[trait].to_numpy(float)
-    return 1 / (1 + np.exp(-score))
-
-
 @exercise(
     "3.2",
     "Without complaints, fewer leave. What could make up for it, without touching another trait?",
     "The intercept is the same for everybody. A customer complains 1.2 times on average, and each complaint had added 1.2.",
-    "Try: a larger intercept, the mean of churn_probability for many customers, and again.",
+    "Try: a larger intercept, churn_probability(drawn, answer).mean(), and again.",
 )
 def check_3_2(answer: Any) -> None:
     demand(isinstance(answer, dict) and set(answer) == set(LOG_ODDS), "a dictionary with the names of LOG_ODDS", f"{answer!r:.80}", "{**LOG_ODDS, …} copies it and replaces what follows")
     demand(answer["num_complaints"] == 0, "complaints that weigh nothing", answer["num_complaints"], "what adds nothing to the log odds is 0")
     changed = [trait for trait in LOG_ODDS if trait not in ("intercept", "num_complaints") and answer[trait] != LOG_ODDS[trait]]
     demand(not changed, "the other traits as they are", f"others for {', '.join(changed)}", "which number belongs to no trait?")
-    share = _chances(answer, draw_customers(20_000, seed=77)).mean()
+    share = churn_probability(draw_customers(20_000, seed=77), answer).mean()
     demand(share >= 0.26, "26 to 29 % who leave", f"{share:.1%}", "what the complaints had added has to come from elsewhere: a larger intercept")
     demand(share <= 0.29, "26 to 29 % who leave", f"{share:.1%}", "too much: a smaller intercept")
 
