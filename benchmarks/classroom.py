@@ -6,7 +6,9 @@ killed in the middle and started again. `--students 20` is a class of the same k
 
 import argparse
 import collections
+import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +18,7 @@ from pathlib import Path
 
 import papermill
 from figures import record, record_growth
+from rivals import rival_python, rival_version
 
 from churn_lab.classroom.grading import read_result
 from churn_lab.classroom.student_edition import build_edition
@@ -27,6 +30,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 import classroom_ways as ways  # noqa: E402
 
 SHARES = {"right": 40, "partly": 30, "wrong": 15, "empty": 5, "hostile": 10}
+PAGE = "09_rollback"  # that is graded beside nbgrader
 FILES = ("spoiled files", "slip and link", "bomb", "broken", "moved cells")
 Expected = dict[str, str]  # number of an exercise -> its state; "no points" for a hostile answer
 
@@ -150,6 +154,41 @@ def run_papermill(student: Path, folder: Path) -> float:
     return time.perf_counter() - started
 
 
+def compare_with_nbgrader(base: Path, students: int, pairs: int) -> None:
+    """The same answers on one page: `churn-lab classroom grade` beside `nbgrader autograde`."""
+    python = rival_python("nbgrader", "nbgrader", "ipykernel", "-e", str(ROOT))
+    environment = {**os.environ, "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}"}
+    course, ours, handed_in = base / "nbgrader", base / "one-page", base / "one-page-class"
+    (ours / "nbs").mkdir(parents=True)
+    shutil.copy(ROOT / "nbs" / f"{PAGE}.ipynb", ours / "nbs")
+
+    def nbgrader(*arguments: str) -> None:
+        subprocess.run(
+            [python, "-m", "nbgrader", *arguments], cwd=course, env=environment, check=True, capture_output=True
+        )
+
+    right, numbers = ways.solutions(), ways.numbers_by_notebook()[PAGE]
+    answers = {
+        f"student-{place}": {n: right[n] if place % 3 else ways.wrong(n) for n in numbers} for place in range(students)
+    }
+    ways.hand_in_to_nbgrader(course, PAGE, answers, nbgrader)
+    for student, given in answers.items():
+        ways.hand_in(handed_in / student, ours, given, [PAGE])
+    grade = [sys.executable, "-c", "from churn_lab.cli import main; main()", "classroom", "grade", handed_in]
+    found = []
+    for pair in range(pairs):
+        started = time.perf_counter()
+        subprocess.run([*grade, "--out", base / f"one-page-{pair}"], cwd=ours, check=True, capture_output=True)
+        between = time.perf_counter()
+        nbgrader("autograde", "ps1", "--force")
+        found.append((between - started) / (time.perf_counter() - between))
+    version = rival_version(python, "nbgrader")
+    reference = (
+        f"nbgrader {version}'s autograde on the same answers, which executes all of each notebook in one process"
+    )
+    record(f"grading {students} students' answers on one page, beside nbgrader", found, "times", reference, readme=True)
+
+
 def snapshot(folder: Path) -> dict[str, int]:
     return {str(path): path.lstat().st_mtime_ns for path in folder.rglob("*") if not path.is_dir()}
 
@@ -157,7 +196,7 @@ def snapshot(folder: Path) -> dict[str, int]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--students", type=int, default=100)
-    parser.add_argument("--without-papermill", action="store_true")
+    parser.add_argument("--without-peers", action="store_true", help="neither papermill nor nbgrader")
     options = parser.parse_args()
     random.seed(0)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
@@ -197,8 +236,9 @@ if __name__ == "__main__":
             record(f"grading, memory, {len(expected)} students", many_mb / few_mb, "times", "10 students")
             memory = {10: few_mb, len(expected): many_mb}
             record_growth("grading, memory of the grader", "students", "MB", {"churn-lab classroom grade": memory})
-        if not options.without_papermill:
+        if not options.without_peers:
             (base / "papermill").mkdir()
             theirs = run_papermill(submissions / "right-00", base / "papermill")
             name = f"papermill on one student's notebooks: {theirs:.0f} s"
             record("grading, a student, beside papermill", ours / theirs, "times", name, "<= 0.7")
+            compare_with_nbgrader(base, 6, 5)

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
-from figures import record, record_table
+from figures import record, record_growth, record_table
 
 from churn_lab.classroom.student_edition import build_edition
 from churn_lab.generate_data import draw_customers, generate
@@ -149,6 +149,14 @@ def measure_predict(lab: Workspace, folder: Path, there: Workers, rows: int, pai
         reference="a quarter of the rows, parts of the same size",
         target="<= 1.2",
     )
+    local = {
+        count: run(
+            "predict", small, "--workspace", lab.root, "--cluster", f"local:{count}", "--out", folder / f"out-{count}"
+        )
+        for count in (1, 2, 4)
+    }
+    cost = f"predict, {rows // 4:,} rows, time"
+    record_growth(cost, "workers", "s", {"--cluster local:N, started and ended": local})
     read, written = big.stat().st_size / rows, sum(file.stat().st_size for file in out.rglob("*.csv")) / rows
     record_table(
         "What a part costs and moves",
@@ -170,9 +178,16 @@ def measure_drift(lab: Workspace, there: Workers, files: int, lines: int, pairs:
         os.link(first, lab.logs / f"day-{place:02}.jsonl")
     common = ("drift", "--all", "--workspace", lab.root)
     program = [sys.executable, "-c", ONE_THREAD]
-    gained = compare(pairs, lambda: run(*common, "--cluster", there.address), lambda: run(*common, program=program))
     name = f"drift, {files} files of {lines:,} lines, two workers"
+    gained = compare(pairs, lambda: run(*common, "--cluster", there.address), lambda: run(*common, program=program))
     record(name, gained, reference="one process with one thread", target=">= 1.6", readme=True)
+    costs: dict[str, dict[int, float]] = {"two workers": {}, "one process with one thread": {}}
+    for count in (files, 2 * files, 4 * files):
+        for place in range(len([*lab.logs.glob("*.jsonl")]), count):
+            os.link(first, lab.logs / f"day-{place:02}.jsonl")
+        costs["two workers"][count * lines] = run(*common, "--cluster", there.address)
+        costs["one process with one thread"][count * lines] = run(*common, program=program)
+    record_growth("drift check, time", "lines", "s", costs)
 
 
 def measure_short(lab: Workspace, folder: Path, there: Workers, pairs: int) -> None:

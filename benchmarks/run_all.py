@@ -36,7 +36,7 @@ SCRIPTS = {  # name -> its title on the page, options of a full run and of a qui
     "registry": ("The registry", "", "--quick --without-mlflow"),
     "dashboard": ("The dashboard", "", "--quick"),
     "headless": ("The whole lab without a screen", "", "--quick"),
-    "classroom": ("A class", "", "--students 4 --without-papermill"),
+    "classroom": ("A class", "", "--students 4 --without-peers"),
     "git_check": ("The Git lab", "", "--quick"),
     "own_data": ("Tables of one's own", "", "--only plain"),
     "startup": ("The command line", "", "--pairs 5"),

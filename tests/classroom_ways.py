@@ -159,3 +159,21 @@ def spoil_files(folder) -> None:
         (folder / "way out").symlink_to("/etc")
         (folder / "nbs" / "passwd.ipynb").symlink_to("/etc/passwd")
         os.mkfifo(folder / "nbs" / "pipe.ipynb")
+
+
+def hand_in_to_nbgrader(course, stem, answers, nbgrader) -> None:
+    """A course of one page, its assignment made by nbgrader, and the answers of each student; `nbgrader` runs a command."""
+    (course / "source" / "ps1").mkdir(parents=True)
+    write(course / "source" / "ps1" / f"{stem}.ipynb", read(ROOT / "nbs" / f"{stem}.ipynb"))
+    (course / "nbgrader_config.py").write_text("c = get_config()\nc.CourseDirectory.course_id = 'lab'\n")
+    nbgrader("generate_assignment", "ps1", "--create")
+    for student, given in answers.items():
+        folder = course / "submitted" / student / "ps1"
+        folder.mkdir(parents=True)
+        notebook = read(course / "release" / "ps1" / f"{stem}.ipynb")
+        for number, source in given.items():
+            answer(notebook, number, source)
+        for cell in notebook["cells"]:
+            if grade_id(cell).startswith("solution-"):
+                cell["source"] = ""
+        write(folder / f"{stem}.ipynb", notebook)
