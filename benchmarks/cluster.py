@@ -151,12 +151,13 @@ def measure_predict(lab: Workspace, folder: Path, there: Workers, rows: int, pai
     )
     local = {
         count: run(
-            "predict", small, "--workspace", lab.root, "--cluster", f"local:{count}", "--out", folder / f"out-{count}"
+            *("predict", small, "--workspace", lab.root, "--part-mb", part_mb, "--cluster", f"local:{count}"),
+            *("--out", folder / f"out-{count}"),
         )
         for count in (1, 2, 4)
     }
-    cost = f"predict, {rows // 4:,} rows, time"
-    record_growth(cost, "workers", "s", {"--cluster local:N, started and ended": local})
+    title = f"predict, {rows // 4:,} rows, time"
+    record_growth(title, "workers", "s", {"--cluster local:N, started and ended": local})
     read, written = big.stat().st_size / rows, sum(file.stat().st_size for file in out.rglob("*.csv")) / rows
     record_table(
         "What a part costs and moves",
@@ -187,7 +188,7 @@ def measure_drift(lab: Workspace, there: Workers, files: int, lines: int, pairs:
             os.link(first, lab.logs / f"day-{place:02}.jsonl")
         costs["two workers"][count * lines] = run(*common, "--cluster", there.address)
         costs["one process with one thread"][count * lines] = run(*common, program=program)
-    record_growth("drift check, time", "lines", "s", costs)
+    record_growth("drift check, time, one file under many names", "lines", "s", costs)
 
 
 def measure_short(lab: Workspace, folder: Path, there: Workers, pairs: int) -> None:
