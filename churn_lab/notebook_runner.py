@@ -30,10 +30,10 @@ def start_kernel(
     folder: Path,  # its working directory
     modules: Iterable[str] = (),  # to load as it starts, where nobody waits for it
 ) -> AsyncKernelManager:
-    "A kernel that starts."
+    "Start a kernel, and have it load modules as it does."
     kernel = AsyncKernelManager(kernel_name="python3")
     environment = {**os.environ, "CHURN_LAB_HOME": str(lab.root), "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
-    load = f"[__import__(name) for name in {[*modules]}] and None"  # names nothing in the notebook
+    load = f"[__import__(name) for name in {[*modules]}] and None or None"  # names nothing in the notebook
     options = ["--IPKernelApp.log_level=50", f"--IPKernelApp.exec_lines={load}"]
     run_sync(kernel.start_kernel)(cwd=str(folder), env=environment, extra_arguments=options)
     return kernel
