@@ -45,14 +45,14 @@ def share_on(cluster: str | None, paths: Iterable[Path], folder: Path | None = N
 @contextmanager
 def run_on(cluster: str | None, paths: Iterable[Path], folder: Path | None = None) -> Iterator[Callable | None]:
     """`share_on`, where Ctrl-C is told with what is finished: exit code 130."""
-    try:
-        with share_on(cluster, paths, folder) as run:
+    with share_on(cluster, paths, folder) as run:
+        try:
             yield run
-    except KeyboardInterrupt as stop:
-        if not cluster:
-            raise
-        print(f"stopped {stop}".rstrip(), file=sys.stderr)
-        raise typer.Exit(130) from None
+        except KeyboardInterrupt as stop:
+            if not cluster:
+                raise
+            print(f"stopped {stop}".rstrip(), file=sys.stderr)
+            raise typer.Exit(130) from None
 
 
 def predict_parts(

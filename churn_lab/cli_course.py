@@ -146,7 +146,7 @@ def run(
     from churn_lab.course_notebooks import choose_notebooks, find_notebooks, split_values
 
     # jsonschema spends two seconds on a grammar of web addresses if it finds this package; notebooks hold none to check
-    sys.modules["rfc3987_syntax"] = None
+    sys.modules.setdefault("rfc3987_syntax", None)
     own = (("raw", raw), ("target", target), ("positive", positive), ("id", identifier))
     texts = {name: [str(value)] for name, value in own if value}
     for name, value in map(read_parameter, parameter or []):
@@ -180,7 +180,7 @@ def run_one(
     with progress_bar("") as update:
 
         def on_cell(notebook: Path, cell: int, cells: int) -> None:
-            update(completed=cell, total=cells, description=notebook.stem)
+            update(completed=min(cell, cells) - 1, total=cells, description=notebook.stem)  # called before a cell
 
         result = run_course(workspace, parameters, only, start, on_cell=on_cell, on_wait=say_that_we_wait)
     if as_json:

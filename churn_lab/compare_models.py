@@ -19,7 +19,6 @@ from .registry_history import current_model
 from .serving_model import open_model
 from .workspace import Workspace
 
-
 # %% ../nbs/inside/compare_models.ipynb #afd777ea
 def compare_f1(
     truth: np.ndarray,  # shape (n,), 0 or 1

@@ -80,9 +80,12 @@ def list_steps(folder: Path | None = None) -> list[dict[str, str]]:
 
 
 def list_imports(notebook: Path) -> list[str]:
-    "The modules that a notebook will load, and matplotlib if it calls something to draw."
+    "The modules that a notebook imports outside of its functions, and matplotlib if it calls something that draws."
     code = "\n".join(cell["source"] for cell in _read_cells(notebook) if cell["cell_type"] == "code")
-    return [*dict.fromkeys(re.findall(r"^(?:from|import) ([\w.]+)", code, re.M)), *["matplotlib.pyplot"] * ("plot_" in code)]
+    modules = dict.fromkeys(re.findall(r"^(?:from|import) ([\w.]+)", code, re.M))
+    if "plot_" in code:
+        modules["matplotlib.pyplot"] = None
+    return [*modules]
 
 # %% ../nbs/inside/course_notebooks.ipynb #354da93f
 def read_parameters(notebook: Path) -> dict[str, Any]:

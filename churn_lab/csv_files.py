@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 # %% ../nbs/inside/csv_files.ipynb #c2d30931
 def open_bytes(path: Path) -> IO[bytes]:
-    "A file that may be compressed (.gz)."
+    "The bytes of a file, unpacked if it is compressed (.gz)."
     return gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb")
 
 
@@ -96,7 +96,7 @@ def _name_columns(header: list[str], name: str) -> list[str]:
 
 # %% ../nbs/inside/csv_files.ipynb #c5f00009
 def open_text(path: Path) -> IO[str]:
-    "The same as text, without a mark at its beginning, line ends as they are."
+    "The text of a file, unpacked, without a byte order mark, with its own line ends."
     return io.TextIOWrapper(open_bytes(path), encoding="utf-8-sig", newline="")
 
 

@@ -32,9 +32,10 @@ LOG_ODDS = {  # what one unit of each trait adds to the log odds of leaving
 # %% ../nbs/03_generate_data.ipynb #0750ca00
 def churn_probability(
     customers: pd.DataFrame,  # columns `tenure_months num_complaints avg_session_minutes plan_type region`
-    log_odds: dict = LOG_ODDS,
+    log_odds: dict | None = None,  # what one unit of each trait adds; default: `LOG_ODDS`
 ) -> np.ndarray:  # shape (n,), between 0 and 1
-    "The true probability that each customer leaves."
+    "The probability that each customer leaves; by `LOG_ODDS`, the true one."
+    log_odds = log_odds or LOG_ODDS
     score = np.full(len(customers), float(log_odds["intercept"]))
     for trait in ("num_complaints", "tenure_months", "avg_session_minutes"):
         score += log_odds[trait] * customers[trait].to_numpy(float)

@@ -98,7 +98,7 @@ def run_batch(
         return share(run_once, settled, lambda place, result: on_done(result))
     try:
         for result in Parallel(n_jobs=jobs, return_as="generator")(map(delayed(run_once), settled)):
-            if result["failure"] and result["failure"]["error"] == "stopped by Ctrl-C":
+            if result["failure"] and result["failure"]["error"].startswith("stopped by Ctrl-C"):
                 raise KeyboardInterrupt
             results.append(result)
             on_done(result)

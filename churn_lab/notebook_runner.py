@@ -30,10 +30,10 @@ def start_kernel(
     folder: Path,  # its working directory
     modules: Iterable[str] = (),  # to load as it starts, where nobody waits for it
 ) -> AsyncKernelManager:
-    "A kernel that starts."
+    "Start a kernel, and have it load modules as it does."
     kernel = AsyncKernelManager(kernel_name="python3")
     environment = {**os.environ, "CHURN_LAB_HOME": str(lab.root), "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
-    load = f"[__import__(name) for name in {[*modules]}] and None"  # names nothing in the notebook
+    load = f"[__import__(name) for name in {[*modules]}] and None or None"  # names nothing in the notebook
     options = ["--IPKernelApp.log_level=50", f"--IPKernelApp.exec_lines={load}"]
     run_sync(kernel.start_kernel)(cwd=str(folder), env=environment, extra_arguments=options)
     return kernel
@@ -52,20 +52,26 @@ def run_notebook(
     ahead: Future[AsyncKernelManager] | None = None,  # a kernel that was started ahead; default: a new one
 ) -> dict[str, Any] | None:  # what failed: `notebook cell error`; None: nothing
     "Execute one notebook in a project."
-    cells, kernel = len(papermill.iorw.load_notebook_node(str(source)).cells), None
+    cells, place, kernel = len(papermill.iorw.load_notebook_node(str(source)).cells) + bool(parameters), 0, None
+
+    def note(cell: Any, cell_index: int) -> None:
+        nonlocal place
+        place = cell_index + 1
+        on_cell(source, place, cells)
+
     try:
         kernel = ahead.result() if ahead else start_kernel(lab, source.parent)
         papermill.execute_notebook(
-            source, target, parameters, progress_bar=False, cwd=source.parent, km=kernel,
-            on_cell_start=lambda cell, cell_index: on_cell(source, cell_index + 1, cells),
+            source, target, parameters, progress_bar=False, cwd=source.parent, km=kernel, on_cell_start=note,
+            request_save_on_cell_execute=False,  # to save twice a cell takes as long as one cell in ten
         )  # fmt: skip
     except papermill.PapermillExecutionError as error:
         message = error.evalue if error.ename.endswith("LabError") else f"{error.ename}: {error.evalue}"
         return {"notebook": source.name, "cell": error.exec_count, "error": message}
     except KeyboardInterrupt:
-        return {"notebook": source.name, "cell": None, "error": "stopped by Ctrl-C"}
+        return {"notebook": source.name, "cell": None, "error": f"stopped by Ctrl-C at cell {place} of {cells}"}
     except Exception as error:  # a kernel that died, a disk that is full
-        return {"notebook": source.name, "cell": None, "error": f"{type(error).__name__}: {error}"}
+        return {"notebook": source.name, "cell": None, "error": f"{type(error).__name__} at cell {place} of {cells}: {error}"}
     finally:
         if kernel:
             stop_kernel(kernel)

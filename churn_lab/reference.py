@@ -63,7 +63,8 @@ def describe_rows(
     for feature in contract.features:
         column, seen = rows[feature.name], reference["features"][feature.name] if reference else {}
         if feature.kind == "category":
-            found = {str(name): count for name, count in sorted(column.value_counts(sort=False).to_dict().items()) if name != ""}
+            found = sorted(column.value_counts(sort=False).to_dict().items())
+            found = {str(name): count for name, count in found if name != ""}
             counts, count = dict.fromkeys(seen.get("counts", {}), 0) | found, sum(found.values())
             shape = {"count": count, "missing": len(column) - count, "counts": counts}
         else:

@@ -5,6 +5,7 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import nbformat
 import pytest
 from conftest import snapshot
 
@@ -12,6 +13,7 @@ from churn_lab.course import catch_up, check_parameters, choose_notebooks, find_
 from churn_lab.csv_files import read_csv
 from churn_lab.files import LabError
 from churn_lab.model_cards import read_metadata
+from churn_lab.notebook_runner import run_notebook
 from churn_lab.registry_history import current_model
 from churn_lab.workspace import Workspace
 
@@ -52,6 +54,17 @@ def test_a_failing_cell_is_named_and_later_steps_are_not_run(churn_lab, tmp_path
     )
     report = Path(result["report"]).read_text(encoding="utf-8")
     assert "stopped" in report and "Prepare the data failed" in report and "Expected a column &#39;gone&#39;" in report
+
+
+def test_a_kernel_that_dies_is_told_with_the_cell_that_it_died_in(empty_lab, tmp_path):
+    kernel = {"kernelspec": {"name": "python3", "language": "python", "display_name": "Python 3"}}
+    cells = [nbformat.v4.new_code_cell(source) for source in ("rows = 5", "import os; os._exit(1)", "rows")]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), tmp_path / "01.ipynb")
+    announced = []
+    failure = run_notebook(
+        empty_lab, tmp_path / "01.ipynb", tmp_path / "out.ipynb", {}, lambda *told: announced.append(told[1])
+    )
+    assert "died" in failure["error"] and "at cell 2 of 3" in failure["error"] and announced == [1, 2]
 
 
 @pytest.mark.parametrize(

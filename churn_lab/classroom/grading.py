@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -123,10 +124,12 @@ def _work_folder(out: Path, name: str) -> Iterator[Path]:
     "A folder to work in, outside of what may be seen; if we are killed, whoever is next at it removes it."
     mark = out / "running" / f"{file_name(name)}@{socket.gethostname()}"
     _sweep([mark])
-    folder = Path(tempfile.mkdtemp(prefix=f"churn-lab-grade-{os.getpid()}-")).resolve()
+    folder = Path(tempfile.gettempdir()).resolve() / f"churn-lab-grade-{os.getpid()}-{secrets.token_hex(4)}"
     try:
         with name_os_errors(mark):
             mark.write_text(str(folder), encoding="utf-8")  # one short write, which nothing can tear
+        with name_os_errors(folder):
+            folder.mkdir(mode=0o700)
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)

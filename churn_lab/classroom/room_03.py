@@ -34,7 +34,7 @@ def check_3_1(answer: Any) -> None:
     "3.2",
     "Without complaints, fewer leave. What could make up for it, without touching another trait?",
     "The intercept is the same for everybody. A customer complains 1.2 times on average, and each complaint had added 1.2.",
-    "Try: a larger intercept, churn_probability(drawn, answer).mean(), and again.",
+    "Try an intercept of 1, look at the share that leaves, and try another.",
 )
 def check_3_2(answer: Any) -> None:
     demand(isinstance(answer, dict) and set(answer) == set(LOG_ODDS), "a dictionary with the names of LOG_ODDS", f"{answer!r:.80}", "{**LOG_ODDS, …} copies it and replaces what follows")
