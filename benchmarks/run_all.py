@@ -23,7 +23,7 @@ from typing import Any
 
 import matplotlib
 import psutil
-from figures import make_table, tell_spread, tell_target, tell_value
+from figures import make_table, tell_number, tell_spread, tell_target, tell_value
 
 matplotlib.use("svg")
 import matplotlib.pyplot as plt  # noqa: E402
@@ -93,15 +93,21 @@ def measure(script: Path, options: list[str], before: dict[str, Any]) -> dict[st
 
 
 def draw_growth(row: dict[str, Any], path: Path) -> None:
-    """How a cost grows, on two logarithmic axes: a straight line that rises as the grey one is linear."""
+    """How a cost grows, on two logarithmic axes; the dotted line doubles with what grows, or halves if that is workers."""
     figure, axes = plt.subplots(figsize=(7.5, 3.2), layout="constrained")
     for name, costs in row["series"].items():
         axes.plot([float(size) for size in costs], list(costs.values()), "o-", label=name)
     sizes = [float(size) for size in next(iter(row["series"].values()))]
-    first = max(max(costs.values()) for costs in row["series"].values()) / (sizes[-1] / sizes[0])
-    axes.plot(sizes, [first * size / sizes[0] for size in sizes], color="#bbbbbb", linestyle=":", label="linear")
+    every = [cost for costs in row["series"].values() for cost in costs.values()]
+    if row["axis"] == "workers" and row["unit"] == "s":
+        first = max(costs[min(costs, key=float)] for costs in row["series"].values())
+        axes.plot(sizes, [first * sizes[0] / size for size in sizes], color="#bbbbbb", linestyle=":", label="half")
+    else:
+        last = max(costs[max(costs, key=float)] for costs in row["series"].values())
+        axes.plot(sizes, [last * size / sizes[-1] for size in sizes], color="#bbbbbb", linestyle=":", label="linear")
     axes.set(xscale="log", yscale="log", xlabel=row["axis"], ylabel=row["unit"], title=row["cost"])
     axes.set_xticks(sizes, [f"{size:,.0f}" for size in sizes], minor=False)
+    axes.set_yticks([min(every), max(every)], [tell_number(cost, row["unit"]) for cost in (min(every), max(every))])
     axes.minorticks_off()
     figure.legend(loc="outside right upper", fontsize=8)
     plt.rcParams["svg.hashsalt"] = "churn_lab"
