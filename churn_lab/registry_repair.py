@@ -7,6 +7,7 @@ __all__ = ['check_version', 'check_versions', 'repair', 'check_service', 'prune'
 
 # %% ../nbs/inside/registry_repair.ipynb #2e9a0003
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from .files import LabError, file_sha256, json_text, write_atomic
@@ -55,11 +56,16 @@ def check_version(
     return ""
 
 # %% ../nbs/inside/registry_repair.ipynb #2e9a0008
+def _left_files(lab: Workspace, model_file: str) -> list[Path]:
+    "Those of a version's two model files that are there."
+    path = lab.models / model_file
+    return [file for file in (path.with_suffix(".onnx"), path) if file.exists()]
+
+
 def _list_pruned(lab: Workspace) -> set[str]:
-    "The versions whose files were removed on purpose and have not come back."
+    "The versions whose files were removed on purpose and have not both come back."
     events = [event for event in read_history(lab) if event["action"] == "prune" and MODEL_FILE.fullmatch(event["to"])]
-    paths = [lab.models / event["to"] for event in events]
-    return {path.name for path in paths if not path.exists() and not path.with_suffix(".onnx").exists()}
+    return {event["to"] for event in events if len(_left_files(lab, event["to"])) < 2}
 
 
 def check_versions(lab: Workspace) -> list[str]:
@@ -150,9 +156,9 @@ def prune(
         versions = [entry["model_file"] for entry in read_metadata(lab)]
         spared = {*versions[-keep:], served_now(lab), find_rollback_target(lab)[0], *stack_served(lab)[-1:]}
         pruned = _list_pruned(lab)
-        removed = [name for name in versions if name not in spared and name not in pruned]
+        removed = [name for name in versions if name not in spared and (name not in pruned or _left_files(lab, name))]
         for name in removed:
             with recorded(lab, "prune", None, name, f"older than the newest {keep}"):
-                (lab.models / name).with_suffix(".onnx").unlink(missing_ok=True)
-                (lab.models / name).unlink(missing_ok=True)
+                for path in _left_files(lab, name):
+                    path.unlink()
     return removed

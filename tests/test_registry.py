@@ -550,6 +550,17 @@ def test_versions_whose_files_are_lost_can_be_given_up(churn_lab, three):
     assert churn_lab("registry", "repair", "--workspace", three.root)[0] == 0
 
 
+def test_a_prune_killed_between_two_files_is_no_damage_and_the_next_one_ends_it(three):
+    first = read_metadata(three)[0]["model_file"]
+    path = model_path(three, first)
+    pipeline = path.read_bytes()
+    assert prune(three, keep=2) == [first]
+    path.write_bytes(pipeline)
+    assert not repair(three)["problems"]
+    assert prune(three, keep=2) == [first] and not path.exists()
+    assert prune(three, keep=2) == []
+
+
 def test_pruning_spares_the_nearest_sound_model_if_the_one_before_is_damaged(three):
     first, second, third = (entry["model_file"] for entry in read_metadata(three))
     flip(model_path(three, second, ".onnx"))
