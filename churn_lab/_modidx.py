@@ -1468,6 +1468,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                   'churn_lab/machine_checks.py')},
             'churn_lab.model_cards': { 'churn_lab.model_cards.Card': ('inside/model_cards.html#card', 'churn_lab/model_cards.py'),
                                        'churn_lab.model_cards.Probe': ('inside/model_cards.html#probe', 'churn_lab/model_cards.py'),
+                                       'churn_lab.model_cards._other_entries': ( 'inside/model_cards.html#_other_entries',
+                                                                                 'churn_lab/model_cards.py'),
                                        'churn_lab.model_cards._read_or': ('inside/model_cards.html#_read_or', 'churn_lab/model_cards.py'),
                                        'churn_lab.model_cards._sort_names': ( 'inside/model_cards.html#_sort_names',
                                                                               'churn_lab/model_cards.py'),

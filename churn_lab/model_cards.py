@@ -11,6 +11,7 @@ __all__ = ['MODEL_FILE', 'Sha256', 'model_path', 'read_checked', 'Probe', 'Card'
 import json
 import re
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any
@@ -131,13 +132,20 @@ def _read_or(path: Path, otherwise: list | dict) -> Any:
     return content if isinstance(content, type(otherwise)) else otherwise
 
 
+def _other_entries(lab: Workspace, known: Collection[str]) -> list[dict[str, Any]]:
+    "What `metadata.json` says of versions that are not known; mostly it names no other, which is seen without parsing it."
+    with suppress(OSError, UnicodeDecodeError):
+        if {found[0] for found in MODEL_FILE.finditer(lab.metadata.read_text("utf-8"))} <= {*known}:
+            return []
+    return [entry for entry in _read_or(lab.metadata, []) if isinstance(entry, dict) and str(entry.get("model_file")) not in known]
+
+
 def cards_in_lists(
     lab: Workspace,
     known: Collection[str] = (),  # the model files that need not be looked for
 ) -> dict[str, dict[str, Any]]:  # model file -> card
     "The cards as both lists tell of them; what is no whole card is left out."
-    entries = [entry for entry in _read_or(lab.metadata, []) if isinstance(entry, dict)]
-    entries = [entry for entry in entries if entry.get("model_file") not in known]
+    entries = _other_entries(lab, known)
     references, cards = _read_or(lab.train_stats, {}) if entries else {}, {}
     for entry in entries:
         name = str(entry.get("model_file"))
@@ -153,8 +161,8 @@ def list_without_card(
     known: Collection[str],  # the model files that have a card
 ) -> dict[str, dict[str, Any]]:  # model file -> its entry
     "What `metadata.json` says of other versions whose model file is there: a project's own scripts have written it."
-    entries = {str(entry.get("model_file")): entry for entry in _read_or(lab.metadata, []) if isinstance(entry, dict)}
-    names = [name for name in entries if name not in known and MODEL_FILE.fullmatch(name)]
+    entries = {str(entry.get("model_file")): entry for entry in _other_entries(lab, known)}
+    names = filter(MODEL_FILE.fullmatch, entries)
     return {name: entries[name] for name in names if (lab.models / name).is_file()}
 
 # %% ../nbs/inside/model_cards.ipynb #ca2d0014
