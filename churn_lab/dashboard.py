@@ -25,8 +25,7 @@ import churn_lab
 from .dashboard_data import Watched, describe_project, look_again
 from .fast_routes import Guard, Refusal
 from .files import LabError
-from .html_templates import render_template
-from .page import PAGE_HEADERS, project_mark
+from .html_templates import PAGE_HEADERS, project_mark, render_template
 from .registry import resolve_version
 from .workspace import Workspace
 

@@ -231,7 +231,7 @@ class Watched:
 
 def look_again(
     watched: Watched,
-    patience: float = 0.3,  # seconds, for the past of the log
+    patience: float = 0.1,  # seconds, for the past of the log
     clock: float | None = None,  # seconds since 1970
 ) -> None:
     "Bring what is known up to date."

@@ -17,9 +17,8 @@ import socket
 import time
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fastapi import FastAPI
 from pydantic import ValidationError
 from pydantic_core import to_json
 
@@ -27,6 +26,9 @@ from .files import LabError
 from .predictor import ModelWatch, Predictor, WatchThread, explain, make_response
 from .prediction_log import LogError, PredictionLog, format_line
 from .workspace import Workspace
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI  # the dashboard takes what is above it, and starts without it
 
 # %% ../nbs/inside/fast_routes.ipynb #13131412
 class Refusal(Exception):
@@ -261,7 +263,7 @@ async def answer_request(service: Service, predict: Callable, limit: int, scope,
 class FastRoutes:
     "An ASGI application around a FastAPI one: it answers the routes that predict, and passes on the others."
 
-    def __init__(self, fastapi: FastAPI, service: Service):
+    def __init__(self, fastapi: "FastAPI", service: Service):
         self.fastapi, self.service = fastapi, service  # routes of your own: `app.fastapi.get("/mine")`
 
     async def __call__(self, scope, receive, send) -> None:
