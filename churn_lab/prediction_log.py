@@ -15,10 +15,12 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from filelock import FileLock
 from pydantic_core import to_json
 
 from .files import LabError
@@ -45,14 +47,19 @@ def _byte_at(handle: int, position: int) -> bytes:
     return os.read(handle, 1)
 
 
-def write_whole(handle: int, lines: bytes) -> None:
+def write_whole(
+    handle: int,
+    lines: bytes,
+    ended: int = 0,  # where the file ended after the last whole lines that we know of
+) -> int:  # where it ends now
     "Append whole lines in one piece; `OSError` if that did not work."
     for _ in range(3):
         if os.write(handle, lines) != len(lines):
             raise OSError(0, "only a part could be written; is the disk full?")
-        start = os.lseek(handle, 0, os.SEEK_CUR) - len(lines)
-        if start == 0 or _byte_at(handle, start - 1) == b"\n":
-            return
+        end = os.lseek(handle, 0, os.SEEK_CUR)
+        start = end - len(lines)
+        if start == ended or _byte_at(handle, start - 1) == b"\n":
+            return end
         lines = lines[: lines.index(b"\n") + 1]  # glued to a torn line; the others are whole
     raise OSError(0, "somebody else writes torn lines")
 
@@ -119,8 +126,10 @@ class PredictionLog:
 
     def __init__(self, lab: Workspace):
         self.lab, self.lock = lab, threading.Lock()  # batches are logged from another thread
+        self.turn = nullcontext() if os.name == "posix" else FileLock(lab.logs / ".lock")  # among processes
         self.path, self.handle, self.until = None, None, 0.0  # the day of the open file ends then
         self.name, self.file = "", None  # its path as text, and what the file system calls it
+        self.ended = 0  # where it ended after our last line
 
     def append(self, lines: bytes, ts: float) -> None:  # whole lines; seconds since 1970
         "Write `lines`, or raise `LogError`, and then they do not count."
@@ -128,7 +137,8 @@ class PredictionLog:
             try:
                 if ts >= self.until or not self._keeps_its_name():
                     self._open(_day_name(ts))
-                write_whole(self.handle, lines)
+                with self.turn:
+                    self.ended = write_whole(self.handle, lines, self.ended)
             except OSError as error:
                 self.close()
                 raise LogError((error.strerror or "unknown reason").lower()) from error
@@ -149,7 +159,7 @@ class PredictionLog:
         path = self.lab.logs / f"predictions-{day}.jsonl"
         self.handle, self.path, self.name = os.open(path, _APPEND, 0o644), path, str(path)
         opened = os.fstat(self.handle)
-        self.file = opened.st_dev, opened.st_ino
+        self.file, self.ended = (opened.st_dev, opened.st_ino), 0
         self.until = datetime.fromisoformat(f"{day}T00:00:00+00:00").timestamp() + 86400
 
     def close(self) -> None:

@@ -73,6 +73,11 @@ def replace_and_litter(path, text):
     os.replace(new, path)
 
 
+def remove_and_write(path, text):
+    path.unlink(missing_ok=True)
+    path.write_text(text)
+
+
 def replace_silently(path, text):
     try:
         replace_with_tempfile(path, text)
@@ -121,6 +126,11 @@ def mend_by_hand(lab):
 def mend_pointer_only(lab):
     (other,) = [row["model_file"] for row in list_versions(lab) if not row["current"]]
     promote(lab, other, force=True)
+
+
+def mend_with_an_empty_list(lab):
+    mend_pointer_only(lab)
+    lab.metadata.touch()
 
 
 def mend_by_copying(lab):
@@ -395,6 +405,7 @@ WRONG = [
     ("1.4", replace_and_leave, "a reader in the middle"),
     ("1.4", replace_and_litter, "nothing left behind when the swap fails"),
     ("1.4", replace_silently, "let the error through"),
+    ("1.4", remove_and_write, "the old text, where the new one cannot be written"),
     ("2.1", "3.9.0", "the pin is the one that did"),
     ("2.1", ">=3.1", "which line of constraints.txt"),
     ("2.1", 3.1, "a version as text"),
@@ -423,6 +434,7 @@ WRONG = [
     ("6.3", lambda history, moment: _last(history, moment, ("promote",)), "a rollback switches, too"),
     ("6.3", lambda history, moment: _last(history, moment, None), "before the first promotion"),
     ("6.4", mend_pointer_only, "registry/metadata.json with both versions"),
+    ("6.4", mend_with_an_empty_list, "registry/metadata.json with both versions"),
     ("6.4", mend_by_copying, "cannot be mended by writing into it"),
     ("6.4", lambda lab: print("mended"), "put the sound version into service"),
     ("7.1", {**STATUSES, "a tenure of -1": 500}, "I understood you"),

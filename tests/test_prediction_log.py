@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from filelock import FileLock
 
 from churn_lab.drift_report import parse_every
 from churn_lab.files import LabError
@@ -52,6 +53,27 @@ def test_a_batch_after_a_torn_line_is_there_whole_and_once(tmp_path):
     torn, *lines = (tmp_path / "log").read_bytes().splitlines()
     assert torn.startswith(b'{"torn": ')
     assert sorted(int(json.loads(line)["request_id"]) for line in lines) == list(range(101))
+
+
+def test_a_torn_line_of_somebody_else_and_a_log_cut_short_cost_no_line(log):
+    log.append(numbered(1), NOON)
+    with log.path.open("ab") as other:
+        other.write(b'{"torn": ')
+    log.append(numbered(2, 3), NOON)
+    assert [line.startswith(b'{"torn') for line in log.path.read_bytes().splitlines()] == [False, True, False, False]
+    os.truncate(log.path, 0)
+    log.append(numbered(4), NOON)
+    log.append(numbered(5), NOON)
+    assert ids(log.path) == ["4", "5"]
+
+
+def test_where_appending_takes_two_steps_writers_take_turns(log):
+    log.turn = FileLock(log.lab.logs / ".lock", timeout=0.1)  # as on Windows
+    log.append(numbered(1), NOON)
+    with FileLock(log.turn.lock_file), pytest.raises(LogError):
+        log.append(numbered(2), NOON)
+    log.append(numbered(3), NOON)
+    assert ids(log.path or find_logs(log.lab)[0]) == ["1", "3"]
 
 
 def test_a_log_that_was_renamed_is_left_and_a_new_one_begun(log):

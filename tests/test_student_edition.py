@@ -90,6 +90,15 @@ def test_an_empty_cell_stands_where_each_solution_was_and_the_rest_is_as_it_was(
         assert all("is open" in text for text in stubs)
 
 
+def test_every_picture_of_a_page_is_handed_out(edition):
+    shown = 0
+    for page in (edition / "nbs").rglob("*.ipynb"):
+        for name in re.findall(r"!\[[^]]*\]\(([^)]+)\)", page.read_text("utf-8")):
+            shown += 1
+            assert (page.parent / name).is_file(), f"{page.name}: {name}"
+    assert shown > 3
+
+
 def test_the_same_course_gives_the_same_bytes_and_says_that_it_is_current(edition, tmp_path, churn_lab):
     code, out, _ = churn_lab("classroom", "build", tmp_path / "course", "--zip")
     assert code == 0 and "written" in out

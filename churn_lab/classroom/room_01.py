@@ -10,6 +10,7 @@ import io
 import os
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -121,3 +122,8 @@ def check_1_4(replace_file: Callable) -> None:
             demand(not left, "nothing left behind when the swap fails", left, "remove the second file in an except or finally block")
         else:
             demand(False, "an OSError where a folder is in the way", "none", "let the error through: the caller has to know")
+        with suppress(ValueError, OSError):
+            replace_file(path, "\ud800")  # no encoding has it
+            path.write_text("second\n")  # or this one has
+        kept = path.read_text() if path.exists() else "no file"
+        demand(kept == "second\n", "the old text, where the new one cannot be written", kept[:40], "write beside it first, then os.replace")

@@ -139,7 +139,8 @@ def check_6_4(mend: Callable) -> None:
         demand(serves != broken, "a model in service that loads", "still the damaged one", "put the sound version into service")
         open_model(lab, serves)
         demand(serves == sound, "the version that served before", serves, "one version is sound: that one")
-        demand(lab.metadata.exists() and len(list_versions(lab)) == 2, "registry/metadata.json with both versions", "no list, or a shorter one", "the lists are derived from the cards")
+        listed = lab.metadata.read_text("utf-8") if lab.metadata.exists() else ""
+        demand(sound in listed and broken in listed and len(list_versions(lab)) == 2, "registry/metadata.json with both versions", "no list, or a shorter one", "the lists are derived from the cards")
         untouched = [problem for problem in check_versions(lab) if sound in problem]
         kept = not (lab.models / broken).with_suffix(".onnx").exists() or model_path(lab, broken, ".onnx").read_bytes() == before
         demand(not untouched and kept, "model files as they were", "others", "a damaged file cannot be mended by writing into it")

@@ -18,7 +18,7 @@ from .exercises import call, demand, exercise
 _VERDICTS = {
     "5 customers, all from Mars": ("not enough data", "five customers are too few for any verdict, wherever they are from"),
     "200 clones of one extreme customer": ("drift", "a mean of 200 does not stray two standard deviations by chance"),
-    "100,000 customers, with us half a month longer than those of training": ("stable", "certain, yes; but is it large?"),
+    "100,000 customers, with us half a month longer than those of training": ("stable", "half a month is a fortieth of a standard deviation: beside the 3,000 of training not even certain, and far from large"),
     "200 customers as in training, who leave for other reasons": ("stable", "the check sees features and answers; has one of them moved?"),
 }
 

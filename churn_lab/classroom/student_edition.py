@@ -62,6 +62,9 @@ On Windows, in PowerShell:
     py -m venv .venv; .venv\\Scripts\\python -m pip install -c constraints.txt -e ".[notebooks]"
     .venv\\Scripts\\jupyter lab nbs\\index.ipynb
 
+The commands of the course are in `.venv`, too. Say once in each new terminal, in this folder: `source .venv/bin/activate`, or in PowerShell
+`$env:Path = "$PWD\\.venv\\Scripts;$env:Path"`. From then on `churn-lab` is a command.
+
 Write your answers into the cells under "Your turn" and run them: `check` says what is right. What you build is in `my-lab`.
 To hand in, save your notebooks and pack the folders `nbs` and `my-lab` into a zip.
 
@@ -80,7 +83,7 @@ def make_edition(
         if path.is_file() and "__pycache__" not in path.parts:
             files[path.relative_to(course).as_posix()] = path.read_bytes()
     for path in (course / "nbs").rglob("*"):
-        if path.suffix == ".svg":
+        if path.suffix in (".svg", ".png"):
             files[path.relative_to(course).as_posix()] = path.read_bytes()
         elif path.suffix == ".ipynb" and not {"classroom", ".ipynb_checkpoints"} & {*path.parent.relative_to(course).parts}:
             content = path.read_text(encoding="utf-8")
