@@ -1,5 +1,6 @@
 """Commands for a class: build the student edition, update it, grade what comes back."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -91,5 +92,7 @@ def classroom_grade(
         show_json(result)
         return
     print(f"{result['students']} students: {result['graded']} graded, {result['unchanged']} unchanged")
+    if result["left_out"]:
+        print(f"not graded, no folder and no zip: {', '.join(result['left_out'])}", file=sys.stderr)
     print(describe_way(result["way"]))
     print(f"{out / 'cohort.html'}\n{out / 'grades.csv'}")

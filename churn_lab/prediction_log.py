@@ -58,7 +58,7 @@ def write_whole(
             raise OSError(0, "only a part could be written; is the disk full?")
         end = os.lseek(handle, 0, os.SEEK_CUR)
         start = end - len(lines)
-        if start == ended or _byte_at(handle, start - 1) == b"\n":
+        if start in (0, ended) or _byte_at(handle, start - 1) == b"\n":
             return end
         lines = lines[: lines.index(b"\n") + 1]  # glued to a torn line; the others are whole
     raise OSError(0, "somebody else writes torn lines")

@@ -192,7 +192,7 @@ RIGHT = [
 ]
 WRONG = [
     ("8.1", {**VERDICTS, FEW: "drift"}, "too few for any verdict"),
-    ("8.1", {**VERDICTS, MANY: "drift"}, "is it large?"),
+    ("8.1", {**VERDICTS, MANY: "drift"}, "not even certain"),
     ("8.1", {**VERDICTS, CONCEPT: "drift"}, "has one of them moved?"),
     ("8.1", {**VERDICTS, CONCEPT: "yes"}, "the verdict is the first word"),
     ("8.1", "drift", "fill in the dictionary"),

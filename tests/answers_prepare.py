@@ -125,12 +125,12 @@ def gate_that_asks_for_more(entry, gate_f1, gate_precision, champion):
 
 def alike_by_numpy(first, second, rows, tolerance):
     one, two = first.predict_proba(rows), second.predict_proba(rows)
-    return one.shape == two.shape and np.allclose(one, two, rtol=0, atol=tolerance)
+    return len(one) == len(rows) and one.shape == two.shape and np.allclose(one, two, rtol=0, atol=tolerance)
 
 
 def alike_row_by_row(first, second, rows, tolerance):
     one, two = first.predict_proba(rows)[:, 1].tolist(), second.predict_proba(rows)[:, 1].tolist()
-    return len(one) == len(two) and all(abs(a - b) <= tolerance for a, b in zip(one, two))
+    return len(one) == len(two) == len(rows) and all(abs(a - b) <= tolerance for a, b in zip(one, two))
 
 
 def alike_by_class(first, second, rows, tolerance):
@@ -146,6 +146,11 @@ def alike_on_average(first, second, rows, tolerance):
 def alike_unless_outside(first, second, rows, tolerance):
     one, two = first.predict_proba(rows), second.predict_proba(rows)
     return one.shape == two.shape and not (abs(one - two) > tolerance).any()
+
+
+def alike_as_long_as_each_other(first, second, rows, tolerance):
+    one, two = first.predict_proba(rows), second.predict_proba(rows)
+    return one.shape == two.shape and bool((abs(one - two) <= tolerance).all())
 
 
 def alike_as_far_as_answered(first, second, rows, tolerance):
@@ -335,6 +340,7 @@ WRONG = [
     ("5.6", alike_by_class, "though both say 'leaves'"),
     ("5.6", alike_on_average, "a mean hides it"),
     ("5.6", alike_unless_outside, "nan is no answer"),
+    ("5.6", alike_as_long_as_each_other, "neither has answered the third row"),
     ("5.6", alike_as_far_as_answered, "has not answered the third row"),
     ("5.6", lambda a, b, rows, tol: abs(a.predict_proba(rows) - b.predict_proba(rows)) <= tol, "True or False"),
 ]

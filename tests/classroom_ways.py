@@ -154,6 +154,7 @@ def spoil_files(folder) -> None:
     foreign = {"kernelspec": {"language": "R", "name": "ir"}}
     write(folder / "nbs" / "12_in_R.ipynb", {"metadata": foreign, "cells": []})
     (folder / "nbs" / "picture.ipynb").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(1000))
+    (folder / "nbs" / "a_folder.ipynb").mkdir()  # what Windows unpacks a zip of one file into
     (folder / "nbs" / "deep.ipynb").write_text("[" * 100_000)
     if os.name == "posix":
         (folder / "way out").symlink_to("/etc")

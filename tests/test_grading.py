@@ -172,6 +172,7 @@ def test_files_that_are_no_notebooks_are_named_and_the_others_are_graded(graded)
     files = read_result(graded["out"], "files")
     assert {row["state"] for row in files["exercises"] if row["number"].startswith("11.")} == {"right"}
     notes = "\n".join(files["notes"])
+    assert not [text for text in notes.splitlines() if text.startswith("a_folder.ipynb")]
     for text in (
         "picture.ipynb is no notebook",
         "deep.ipynb is no notebook",
@@ -279,6 +280,28 @@ def test_a_killed_batch_goes_on_where_it_was_and_grades_nobody_twice(edition, co
     grade(submissions, out, notebooks=course, on_student=fresh.__setitem__)
     assert fresh == {"ann": False, "bob": True, "cat": False, "dan": False}
     assert states(out, "bob")["2.2"] in ("missing", "open")
+
+
+def test_ctrl_c_costs_nobody_a_point(edition, course, tmp_path):
+    submissions, out = tmp_path / "class", tmp_path / "grades"
+    right = ways.solutions()
+    ways.hand_in(submissions / "ann", edition, right, LIGHT[:1])
+    ways.hand_in(submissions / "bob", edition, {**right, "2.2": "while True:\n    pass"}, LIGHT[:1])
+    command = [sys.executable, "-c", "from churn_lab.cli import main; main()"]
+    batch = subprocess.Popen(
+        [*command, "classroom", "grade", submissions, "--out", out, "--jobs", "1"],
+        cwd=course.parent,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    wait_until(lambda: (out / "students" / "ann.json").exists(), seconds=60)
+    wait_until(lambda: len(own_processes(batch.pid)) > 1, seconds=30)
+    time.sleep(0.5)
+    started = time.monotonic()
+    batch.send_signal(signal.SIGINT)
+    _, told = batch.communicate(timeout=30)
+    assert batch.returncode == 130 and b"Traceback" not in told and time.monotonic() < started + 5
+    assert not (out / "students" / "bob.json").exists() and own_processes(batch.pid) == set()
 
 
 def test_what_a_person_can_get_wrong_is_said(churn_lab, edition, tmp_path):

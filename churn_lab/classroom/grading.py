@@ -15,7 +15,6 @@ import os
 import secrets
 import shutil
 import socket
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -29,8 +28,8 @@ from filelock import FileLock, Timeout
 
 import churn_lab
 from .grade_pages import file_name, write_cohort, write_student
-from .grade_submission import Course, complete_plan, give_up, grade_submission, run_plan
-from .sandbox import FIRST_USER, Cell, Limits, describe_way, end, find_way
+from .grade_submission import Course, Judges, complete_plan, give_up, grade_submission, run_plan
+from .sandbox import FIRST_USER, Cell, Limits, describe_way, find_way
 from .submission import Page, cell_source, grade_id, make_plan, read_course
 from .unpack import digest
 from ..course import find_notebooks
@@ -44,8 +43,8 @@ def list_students(
     "Name -> folder or zip; `LabError` if there are none, or not the ones that were asked for."
     if not submissions.is_dir():
         raise LabError(f"a folder {submissions}", "none", "name the folder that holds a folder or a zip a student")
-    found = {path.name: path for path in sorted(submissions.iterdir()) if path.is_dir() and not path.name.startswith(".")}
-    for path in sorted(submissions.glob("*.[zZ][iI][pP]")):
+    found = {path.name: path for path in sorted(submissions.iterdir()) if path.is_dir() and not path.name.startswith((".", "__MACOSX"))}
+    for path in sorted(path for path in submissions.glob("*.[zZ][iI][pP]") if path.is_file() and not path.name.startswith(".")):
         found[path.stem if path.stem not in found else path.name] = path
     for name in only or []:
         if name not in found:
@@ -53,6 +52,12 @@ def list_students(
     if not found:
         raise LabError(f"a folder or a zip a student in {submissions}", "none", "put each submission there, under the student's name")
     return {name: found[name] for name in only} if only else found
+
+
+def _find_others(submissions: Path) -> list[str]:
+    "Files beside the submissions that are none: a notebook alone, an archive of another kind."
+    files = (path for path in sorted(submissions.iterdir()) if path.is_file() and not path.name.startswith("."))
+    return [path.name for path in files if path.suffix.lower() != ".zip"]
 
 # %% ../../nbs/inside/classroom/grading.ipynb #6a4d0012
 def _solutions(folder: Path, pages: list[Page]) -> dict[str, list[dict[str, Any]]]:
@@ -66,8 +71,8 @@ def _solutions(folder: Path, pages: list[Page]) -> dict[str, list[dict[str, Any]
     return answers
 
 
-def _hash_course(pages: list[Page], limits: Limits) -> str:
-    told = repr((pages, [float(value) for value in asdict(limits).values()], package_sha256()))
+def _hash_course(pages: list[Page], limits: Limits, way: str) -> str:
+    told = repr((pages, [float(value) for value in asdict(limits).values()], package_sha256(), way))
     return hashlib.sha256(told.encode()).hexdigest()
 
 
@@ -85,7 +90,7 @@ def prepare_course(notebooks: Path, out: Path, submissions: Path, limits: Limits
     with _work_folder(out, "course") as folder:
         (folder / "cell").mkdir()
         way = find_way()
-        course = Course(pages, {}, _hash_course(pages, limits), way, _find_walls([notebooks], out, submissions))
+        course = Course(pages, {}, _hash_course(pages, limits, way), way, _find_walls([notebooks], out, submissions))
         with suppress(OSError, ValueError):
             known = json.loads((out / "course.json").read_text(encoding="utf-8"))
             if known["key"] == course.key:
@@ -95,7 +100,7 @@ def prepare_course(notebooks: Path, out: Path, submissions: Path, limits: Limits
         cell = Cell(str(folder / "cell"), [], [str(folder)], limits, FIRST_USER)
         plan = make_plan(folder, pages, _solutions(notebooks, pages))
         cases = {}
-        for result in run_plan(complete_plan(plan, cell, course), cell, way, set()):
+        for result in run_plan(complete_plan(plan, cell, course), cell, way, Judges()):
             if result["state"] != "right":
                 found = f"{result['number']} {result['state']}: expected {result.get('expected')}, found {result.get('found')}"
                 raise LabError("the course's own solutions to be right on this machine", found, "churn-lab doctor, or a larger --timeout or --memory")
@@ -161,13 +166,11 @@ def _find_digest(source: Path) -> str:
     "The hash of what was handed in; empty if that cannot be told."
     try:
         return digest(source)
-    except LabError:  # ours: a folder without permission
-        raise
-    except Exception:  # theirs; what it is will be said in the result
+    except Exception:  # what it is will be said in the result
         return ""
 
 
-def grade_student(job: StudentJob, running: set[subprocess.Popen]) -> bool:  # whether it was graded now
+def grade_student(job: StudentJob, running: Judges) -> bool:  # whether it was graded now
     "Grade a submission whose result is missing or was made from something else, and write what it got."
     key = f"{job.digest} {job.course.key}" if job.digest else ""
     if key and (read_result(job.out, job.name) or {}).get("key") == key:
@@ -175,7 +178,7 @@ def grade_student(job: StudentJob, running: set[subprocess.Popen]) -> bool:  # w
     with _work_folder(job.out, job.name) as folder:
         try:
             result = {"key": key, **grade_submission(job.source, folder, job.course, job.limits, job.user, running)}
-        except LabError:  # ours: a full disk
+        except LabError:  # ours: a full disk, a batch that was stopped
             raise
         except Exception as error:  # theirs, in a way that nobody has thought of: the others go on
             result = {"key": "", **give_up(job.course, f"{type(error).__name__}: {error}")}
@@ -198,12 +201,12 @@ def grade_there(job: StudentJob) -> bool:
         raise LabError(f"the walls of this machine on each worker ({describe_way(job.course.way)})", found, "workers of one kind and one user")
     walls = _find_walls([], job.out, job.source.parent)
     course = replace(job.course, protected=[*job.course.protected, *(wall for wall in walls if wall not in job.course.protected)])
-    return grade_student(replace(job, course=course), set())
+    return grade_student(replace(job, course=course), Judges())
 
 # %% ../../nbs/inside/classroom/grading.ipynb #6a4d0023
 def _grade_here(jobs: list[StudentJob], threads: int, on_done: Callable[[int, bool], None]) -> list[bool]:
     "So many at once, in threads of this process."
-    running: set[subprocess.Popen] = set()
+    running = Judges()
 
     def work(place: int) -> bool:
         fresh = grade_student(jobs[place], running)
@@ -215,8 +218,7 @@ def _grade_here(jobs: list[StudentJob], threads: int, on_done: Callable[[int, bo
             return [*pool.map(work, range(len(jobs)))]
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
-            for process in [*running]:
-                end(process)
+            running.stop()
             raise
 
 # %% ../../nbs/inside/classroom/grading.ipynb #6a4d0015
@@ -229,7 +231,7 @@ def grade(
     notebooks: Path | None = None,  # the course's; default: those of the checkout
     on_student: Callable[[str, bool], None] = lambda name, fresh: None,  # called when one is done
     run: Callable[[Callable, list, Callable], list] | None = None,  # who grades; default: threads; or `churn_lab.cluster.share_work`
-) -> dict[str, Any]:  # `students graded unchanged way`
+) -> dict[str, Any]:  # `students graded unchanged way left_out`
     "Grade all submissions, or those that are new or have changed, and write what they got."
     submissions, out, limits = submissions.resolve(), out.resolve(), limits or Limits()
     students = list_students(submissions)
@@ -256,7 +258,7 @@ def grade(
             write_cohort(out, (result for name in students if (result := read_result(out, name))), course.way)
     except Timeout:
         raise LabError(f"nobody else to grade into {out}", "another batch that is running", "wait for it, or choose another --out") from None
-    return {"students": len(chosen), "graded": graded, "unchanged": len(chosen) - graded, "way": course.way}
+    return {"students": len(chosen), "graded": graded, "unchanged": len(chosen) - graded, "way": course.way, "left_out": _find_others(submissions)}
 
 # %% ../../nbs/inside/classroom/grading.ipynb #6a4d0016
 def write_table(out: Path, students: dict[str, Path]) -> None:

@@ -114,7 +114,8 @@ def judge_exercise(
     started = time.monotonic()
     here, there = multiprocessing.Pipe()
     noted, notes = os.pipe()
-    os.set_blocking(notes, False)
+    if hasattr(os, "set_blocking"):  # Windows has it since Python 3.12
+        os.set_blocking(notes, False)
     output = folder / "printed.txt"
     context = multiprocessing.get_context(plan["start"])
     process = context.Process(target=live, args=(there, notes, str(output), plan, number, whole))

@@ -180,9 +180,9 @@ _ALIKE = [  # first, second, alike, why
     (_Says(0.1, 0.6, 0.8), _Says(0.1, 0.61, 0.79), False, "up here, down there: a mean hides it"),
     (_Says(0.1, 0.6, 0.8), _Says(0.1, 0.4, 0.8), False, "another class in the second row"),
     (_Says(0.1, 0.6, 0.8), _Says(0.1, 0.6), False, "the second one has not answered the third row"),
-    (_Says(0.1, 0.6), _Says(0.1, 0.6), False, "they say the same, and neither has answered the third row"),
     (_Says(0.1, 0.6, 0.8), _Says(0.1, math.nan, 0.8), False, "nan is no answer"),
     (_Says(0.2, 0.2, 0.2), _Says(0.2, 0.2, 0.1), False, "lower is as different as higher"),
+    (_Says(0.1, 0.6), _Says(0.1, 0.6), False, "they say the same, and neither has answered the third row"),
 ]
 
 # %% ../../nbs/inside/classroom/room_05.ipynb #70050019

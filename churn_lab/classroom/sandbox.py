@@ -246,6 +246,8 @@ def end(process: subprocess.Popen) -> None:
             os.killpg(process.pid, 9)
         except ProcessLookupError:
             pass
+    else:
+        subprocess.run(["taskkill", "/T", "/F", "/PID", str(process.pid)], capture_output=True)
     process.kill()
     process.wait()
 

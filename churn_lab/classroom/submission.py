@@ -137,7 +137,7 @@ def find_answers(
 ) -> dict[str, list[dict[str, Any]]]:  # stem of a page -> its cells, `source changed numbers`
     "The student's cells for each page that was handed in."
     candidates: dict[str, list[tuple]] = {}
-    for path in sorted(folder.rglob("*.ipynb")):
+    for path in sorted(path for path in folder.rglob("*.ipynb") if path.is_file()):
         shown = path.relative_to(folder).as_posix()
         cells = _read_notebook(path, shown, findings)
         ids = {str(cell.get("id", "")) for cell in cells}

@@ -7,9 +7,11 @@ __all__ = ['Findings', 'unpack', 'digest']
 
 # %% ../../nbs/inside/classroom/unpack.ipynb #0dac0003
 import hashlib
+import lzma
 import os
 import stat
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -31,7 +33,11 @@ _LEFT_OUT = {".venv", "venv", "env", "node_modules", "__pycache__", ".ipynb_chec
 
 def _walk(folder: Path, findings: Findings) -> Iterator[Path]:
     "The folders and ordinary files below a folder."
-    for place, folders, names in os.walk(folder):
+
+    def note(error: OSError) -> None:  # `os.walk` would take it for an empty folder
+        findings.notes.append(f"{Path(error.filename).relative_to(folder)} cannot be read: {error.strerror}")
+
+    for place, folders, names in os.walk(folder, onerror=note):
         folders[:] = sorted(name for name in folders if name not in _LEFT_OUT)
         for name in [*folders, *sorted(names)]:
             path = Path(place, name)
@@ -92,7 +98,7 @@ def unpack(
             if left <= 0 or count >= _FILES:
                 findings.attempts.append(f"more than {_BYTES // 1_000_000} MB or {_FILES} files: the rest was left out")
                 break
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, OSError, UnicodeError) as error:
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, RuntimeError, NotImplementedError, EOFError, OSError, UnicodeError) as error:
         kind = "zip" if source.suffix.lower() == ".zip" else "folder or zip"
         findings.notes.append(f"{source.name} is no {kind} that can be read: {error}"[:200])
     for place, folders, names in os.walk(target):
