@@ -14,6 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from heapq import merge
+from itertools import islice
 from pathlib import Path
 
 import duckdb
@@ -119,7 +121,7 @@ def score_cells(model: ServingModel, table: Table, threads: int, report: Callabl
     starts = range(0, total, PORTION)
     with ThreadPoolExecutor(threads) as pool:
         for start, probability in zip(starts, pool.map(partial(_score_portion, model, table, order), starts)):
-            table.db.register("portion", {"probability": probability, "prediction": probability >= model.threshold})
+            table.db.register("portion", {"probability": probability, "prediction": probability >= model.cut})
             table.db.execute("INSERT INTO scores SELECT probability, prediction FROM portion")
             report(start + len(probability), (start + len(probability)) / total)
 
@@ -166,23 +168,31 @@ def _write_scored(table: Table, features: list[Feature], names: list[str], out: 
     table.db.execute(f"COPY (SELECT {', '.join(columns)} FROM {tables} WHERE reason IS NULL) TO {path} ({kind})")
 
 # %% ../nbs/inside/batch_scoring.ipynb #e2c63e44
+def _find_refused(table: Table) -> Iterator[BadRow]:
+    "The rows that break the contract, by line."
+    cells = ", ".join(f"coalesce(CAST(c{place} AS VARCHAR), '')" for place in range(len(table.columns)))
+    joined = "SELECT cells.*, judged.reason, row_number() OVER () - 1 AS row FROM cells POSITIONAL JOIN judged"
+    lines, before = table.lines(), -1
+    with table.db.cursor() as cursor:
+        cursor.execute(f"SELECT row, reason, {cells} FROM ({joined}) WHERE reason IS NOT NULL ORDER BY row")
+        while found := cursor.fetchmany(1000):
+            for row, reason, *texts in found:
+                yield BadRow(next(islice(lines, row - before - 1, None)), reason, texts)
+                before = row
+
+
 def find_bad(table: Table) -> Iterator[BadRow]:
     "The rows that break the contract or are none, by line."
-    cells = ", ".join(f"coalesce(CAST(c{place} AS VARCHAR), '')" for place in range(len(table.columns)))
-    query = f"SELECT row, reason, {cells} FROM (SELECT cells.*, judged.reason, row_number() OVER () - 1 AS row FROM cells POSITIONAL JOIN judged) WHERE reason IS NOT NULL ORDER BY row"
-    found = table.db.execute(query).fetchall()
-    lines = table.find_lines([row for row, *_ in found])
-    rows = [BadRow(line, reason, list(cells)) for line, (_, reason, *cells) in zip(lines, found)]
-    rows = [replace(row, line=row.line + table.skipped) for row in [*table.bad, *rows]]
-    return sorted(rows, key=lambda row: row.line)
+    for row in merge(table.bad, _find_refused(table), key=lambda row: row.line):
+        yield replace(row, line=row.line + table.skipped)
 
 
-def _write_rejected(table: Table, rows: list[BadRow], path: Path) -> None:
+def _write_rejected(table: Table, path: Path) -> None:
     width = len(table.columns)
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["line", "reason", *table.columns])
-        for row in rows:
+        for row in find_bad(table):
             cells = row.cells + [""] * (width - len(row.cells))
             writer.writerow([row.line, row.reason, *cells[: width - 1], ",".join(cells[width - 1 :])])
 
@@ -201,8 +211,10 @@ def score_file(
     suffix = ".parquet" if source.suffix == ".parquet" else ".csv"
     out = Path(out) if out else source.with_name(f"{stem}_predictions{suffix}")
     rejected = out.with_name(f"{stem}_rejected.csv")
-    if out.absolute() == source.absolute():
-        raise LabError("another file for the result than for the customers", str(out), "--out with another name")
+    if out.resolve() in (source.resolve(), rejected.resolve()):
+        raise LabError("a name of its own for the result", f"{out}, which holds the customers, or is to hold the rejected", "--out with another name")
+    if not source.is_file():
+        raise LabError(f"a file {source}", "none", "check the name, and the folder that you are in")
     model = open_model(lab, current_model(lab))
     with open_workshop(out) as folder:
         with close_table(load_table(source, folder, threads)) as table:
@@ -251,19 +263,18 @@ def score_table(
     good, *counts = table.db.execute(f"SELECT count_if(reason IS NULL), {asked} FROM judged").fetchall()[0]
     unseen = {feature.name: count for feature, count in zip(features, counts) if count}
     broken = table.count() - (good or 0) + len(table.bad)
-    bad = find_bad(table) if broken else []
     if whole or strict:
-        _refuse(table, bad, good or 0, unseen, strict)
+        _refuse(table, broken, good or 0, unseen, strict)
     score_cells(model, table, threads, report)
     names, result, rejects = _choose_names(table.columns, bool(unseen) or not whole), folder / f"result{out.suffix}", folder / "rejected.csv"
     _write_scored(table, features, names, result)
-    if bad:
-        _write_rejected(table, bad, rejects)
+    if broken:
+        _write_rejected(table, rejects)
     query = "SELECT sum(prediction) FROM scores POSITIONAL JOIN judged WHERE reason IS NULL"
     positive = int(table.db.execute(query).fetchall()[0][0] or 0)
     described = file.described if file else ""
-    scored = Scored(out, good, positive, model.name, unseen, len(bad), rejected if bad else None, names, described)
-    return scored, {result: out} | ({rejects: rejected} if bad else {})
+    scored = Scored(out, good, positive, model.name, unseen, broken, rejected if broken else None, names, described)
+    return scored, {result: out} | ({rejects: rejected} if broken else {})
 
 
 def _check_columns(table: Table, model: ServingModel) -> None:
@@ -272,14 +283,14 @@ def _check_columns(table: Table, model: ServingModel) -> None:
         raise LabError(expected, f"no {', '.join(missing)}", "add or rename them")
 
 
-def _refuse(table: Table, bad: list[BadRow], good: int, unseen: dict[str, int], strict: bool) -> None:
+def _refuse(table: Table, broken: int, good: int, unseen: dict[str, int], strict: bool) -> None:
     "`LabError` if there is nothing to score, or, where it is strict, something odd."
-    if not good and not bad:
+    if not good and not broken:
         raise LabError(f"rows in {table.path.name}", "none", "check how the file was exported")
-    found = "; ".join(f"line {row.line}: {row.reason}" for row in bad[:5]) + "; …" * (len(bad) > 5)
     expected = f"{table.path.name} to keep the contract of the model in service"
-    if bad and (strict or not good):
-        rows = f"{len(bad)} row{'s' * (len(bad) > 1)} against it"
+    if broken and (strict or not good):
+        found = "; ".join(f"line {row.line}: {row.reason}" for row in islice(find_bad(table), 5)) + "; …" * (broken > 5)
+        rows = f"{broken} row{'s' * (broken > 1)} against it"
         raise BadRows(expected, f"{rows}: {found}", "mend or drop these rows" + ", or leave --strict away" * strict)
     if unseen and strict:
         found = ", ".join(f"{name} in {count} rows" for name, count in unseen.items())

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 
 import duckdb
@@ -100,15 +100,12 @@ class Table:
     bad: list[BadRow] = field(default_factory=list)  # rows that are none
     skipped: int = 0  # lines of the file that stand before this part of it
 
-    def count(self, table: str = "cells") -> int:
-        return self.db.execute(f"SELECT count(*) FROM {table}").fetchall()[0][0]
+    def count(self) -> int:
+        return self.db.execute("SELECT count(*) FROM cells").fetchall()[0][0]
 
-    def find_lines(self, rows: list[int]) -> list[int]:
-        "In which lines of the file rows of the table begin; rows ascending, counted from 0."
-        if self.csv is None:
-            return [row + 1 for row in rows]
-        whole, wanted = (line for line, _, wrong in read_rows(self.csv) if not wrong), set(rows)
-        return [line for row, line in enumerate(islice(whole, max(rows, default=-1) + 1)) if row in wanted]
+    def lines(self) -> Iterator[int]:
+        "In which line of the file each row of the table begins."
+        return count(1) if self.csv is None else (line for line, _, wrong in read_rows(self.csv) if not wrong)
 
 
 def _load_patiently(table: Table, folder: Path) -> None:
@@ -132,10 +129,18 @@ def load_table(
     known: CsvFile | None = None,  # how the file is written, if somebody has looked already
 ) -> Table:
     "A file as a table. `LabError` for a file that is no table, or has a header that is none."
+    file = None if path.suffix.lower() == ".parquet" else known or open_csv(path)
     db = duckdb.connect(folder / "cells.db", config={"memory_limit": "500MB", "threads": threads, "autoinstall_known_extensions": False})
-    if path.suffix.lower() == ".parquet":
-        return _load_parquet(db, path)
-    file = known or open_csv(path)
+    try:
+        return _load_csv_file(db, path, folder, file) if file else _load_parquet(db, path)
+    except BaseException as error:
+        db.close()  # on Windows an open file cannot be removed
+        if isinstance(error, duckdb.Error):
+            raise LabError(f"to load {path.name}", str(error).splitlines()[0], "free some disk space, or score it in parts") from error
+        raise
+
+
+def _load_csv_file(db: duckdb.DuckDBPyConnection, path: Path, folder: Path, file: CsvFile) -> Table:
     table = Table(db, path, file.columns, file)
     try:
         with open_text(path) as lines:

@@ -36,7 +36,7 @@ def share_on(cluster: str | None, paths: Iterable[Path], folder: Path | None = N
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] not in ("dask", "distributed"):
             raise
-        next_step = "pip install -c constraints.txt -e '.[scale]' in the course's folder"
+        next_step = 'pip install -c constraints.txt -e ".[scale]" in the course\'s folder'
         raise LabError("Dask, for --cluster", "no such package here", next_step) from None
     with open_cluster(cluster, tell=lambda text: print(text, file=sys.stderr)) as client:
         yield share_work(client, paths, folder)

@@ -64,7 +64,7 @@ def drift(
         try:
             for result, line in watch_drift(lab, parse_every(every), span, since=start, **question):
                 code = EXIT_CODES[result.verdict] if result else 1  # first: who reads the line may stop us at once
-                print(json.dumps(result.to_dict(), ensure_ascii=False) if as_json and result else line, flush=True)
+                print(json.dumps(result.to_dict()) if as_json and result else line, flush=True)
                 if result:
                     publish(result)
         except KeyboardInterrupt:

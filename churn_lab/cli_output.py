@@ -34,7 +34,7 @@ def show(rows: list[dict[str, Any]], title: str = "") -> None:
 
 def show_json(content: Any) -> None:
     """Print `content` for a program to read."""
-    print(json.dumps(content, indent=2, ensure_ascii=False, default=str))
+    print(json.dumps(content, indent=2, default=str))
 
 
 @contextmanager

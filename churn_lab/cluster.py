@@ -63,7 +63,7 @@ def open_cluster(
         yield client
 
 # %% ../nbs/12_past_one_machine.ipynb #c1050032
-AGAIN = "run the same command again; what is finished is kept"
+AGAIN = "run the same command again; what it has written is kept"
 GONE = 10.0  # seconds without any worker
 
 

@@ -64,7 +64,7 @@ def _why_not(lab: Workspace, number: str, failure: dict | None) -> str:
     if "06" <= number < "10" and _newest(lab) and not lab.current_model.exists():
         return "needs a model in service, and the gate let none through"
     if number == "12" and not find_spec("distributed"):
-        return "needs Dask: pip install -c constraints.txt -e '.[scale]' in the course's folder"
+        return "needs Dask: pip install -c constraints.txt -e \".[scale]\" in the course's folder"
     return ""
 
 # %% ../nbs/inside/course_run.ipynb #2b52a6fa

@@ -42,14 +42,16 @@ def _check_bytes(path: Path) -> set[bytes]:
     "Refuse what is no text in UTF-8; the kinds of Git's conflict markers that are in it somewhere."
     decoder, lines, markers, rest = codecs.getincrementaldecoder("utf-8")(), 1, set(), b""
     with open_bytes(path) as file:
-        while block := file.read(1 << 20):
+        block = b"..."
+        while block:
+            block = file.read(1 << 20)
             if lines == 1 and block.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
                 next_step = _convert_line(path.name, "sep=None, engine='python', encoding='utf-16', dtype=str")
                 raise LabError(f"{path.name} in UTF-8", "UTF-16", next_step)
             if b"\0" in block:
                 raise LabError(f"{path.name} to be a text file", "binary data", "export the table as CSV (UTF-8)")
             try:
-                decoder.decode(block)
+                decoder.decode(block, final=not block)
             except UnicodeDecodeError as error:
                 line = lines + block.count(b"\n", 0, error.start)
                 found = f"a byte in line {line} that is not UTF-8 (Latin-1, perhaps)"

@@ -11,8 +11,10 @@ __all__ = ['SPANS', 'MARKS', 'ask_health', 'choose_slices', 'describe_slice', 'f
 import json
 import math
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from http.client import HTTPException
 from statistics import NormalDist
 from typing import Any
 from urllib.error import HTTPError
@@ -25,7 +27,7 @@ from .drift_report import describe_card, suggest_next
 from .drift_statistics import LEAST_ROWS, compare_feature
 from .files import LabError
 from .log_slices import HOUR, WEEK, Counts, LogSlices, Slice, cut_slices, describe_counts, read_new, read_past
-from .model_cards import read_card, read_cards
+from .model_cards import MODEL_FILE, read_card, read_cards
 from .monitor_drift import check_drift
 from .prediction_log import find_logs
 from .registry import list_versions
@@ -36,15 +38,16 @@ from .workspace import Workspace
 def ask_health(url: str) -> dict[str, Any]:  # `status` and, if it answers, what `/health` says; `reason` if something is wrong
     "How a service says that it is."
     try:
-        with urlopen(f"{url.rstrip('/')}/health", timeout=0.5) as answer:
-            return json.load(answer)
+        answer = urlopen(f"{url.rstrip('/')}/health", timeout=0.5)
     except HTTPError as error:  # 503 with the reason
-        try:
-            return json.load(error)
-        except ValueError:
-            return {"status": "another program", "reason": f"{url} answers {error.code}"}
-    except (OSError, ValueError) as error:
+        answer = error
+    except (OSError, ValueError, HTTPException) as error:
         return {"status": "down", "reason": f"nobody answers at {url} ({getattr(error, 'reason', error)})"}
+    with answer, suppress(OSError, ValueError, HTTPException):
+        content = json.load(answer)
+        if isinstance(content, dict) and isinstance(content.get("status"), str):
+            return content
+    return {"status": "another program", "reason": f"{url} answers {answer.status}, and not as churn-lab does"}
 
 # %% ../nbs/inside/dashboard_data.ipynb #da5b0009
 SPANS = {"hour": (HOUR, 60), "day": (86400, 1800), "week": (WEEK, 10800)}  # how long, and how long a slice is, in seconds
@@ -56,7 +59,7 @@ def choose_slices(log: LogSlices, span: str, now: float) -> list[Slice]:
     if span in SPANS:
         length, step = SPANS[span]
         return cut_slices(log, now - length + step, now + 1, step)
-    first = log.first if log.slots else now - 60
+    first = min(now if log.first is None else log.first, now - 60)
     least = 60 if first > log.now - HOUR else 900 if first > log.now - WEEK else 10800
     step = next((step for step in _LENGTHS if step >= least and (now - first) / step <= 60), _LENGTHS[-1])
     return cut_slices(log, first, now + 1, step)
@@ -75,19 +78,15 @@ def describe_slice(counts: Counts, piece: Slice) -> dict[str, Any]:
 MARKS = {"promote": "▲", "rollback": "▼", "recover": "◆", "refuse": "✕"}
 
 
-def _seconds(ts: str) -> float:
-    return datetime.fromisoformat(ts).timestamp()
-
-
 def find_marks(history: list[dict[str, Any]], start: float, end: float) -> list[dict[str, Any]]:  # `percent action version label`
     "What was done to the registry in a stretch of time. Marks that would cover each other share the label of the first."
     marks, labelled = [], None
     for event in history:
         try:
-            ts = _seconds(event["ts"])
+            ts = datetime.fromisoformat(event["ts"]).timestamp()
         except ValueError:
             continue
-        if event["action"] in MARKS and start <= ts < end:
+        if event["action"] in MARKS and start <= ts < end and MODEL_FILE.fullmatch(event["to"]):
             percent, version = 100 * (ts - start) / (end - start), event["to"].split("_")[2]
             mark = {"percent": percent, "action": event["action"], "version": version, "label": ""}
             if labelled is None or percent - labelled["percent"] > 5:
@@ -168,11 +167,11 @@ def describe_now(watched: "Watched", now: float) -> dict[str, Any]:
     if log is None:
         return told
     latest = sum(piece.row for piece in cut_slices(log, now - 285, now + 1, 15))
-    rows, minutes = int(latest[0]), max(min(now - log.first, 300) / 60, 0.25) if log.slots else 5
+    rows, minutes = int(latest[0]), max(min(now - log.first, 300) / 60, 0.25) if log.first else 5
     waits = [latency for ts, latency in log.latencies if ts >= now - 300]
     p50, p99 = np.percentile(waits, [50, 99]) if waits else (None, None)
     share = latest[1] / rows if rows else None
-    return told | {"a_minute": rows / minutes, "share": share, "p50": p50, "p99": p99, "damaged": log.damaged, "complete": log.complete}
+    return told | {"a_minute": rows / minutes, "share": share, "p50": p50, "p99": p99, "damaged": log.damaged}
 
 # %% ../nbs/inside/dashboard_data.ipynb #da5b0027
 def estimate_f1_interval(card: dict[str, Any]) -> tuple[float, float] | None:  # None: the card does not say enough
@@ -196,7 +195,7 @@ def list_next(lab: Workspace, now: dict[str, Any]) -> list[dict[str, str]]:  # `
     steps = []
     if now["model_file"] is None:
         why = "No model is in service. Train one; it is promoted if it passes the gate."
-        return [{"command": "churn-lab train" if lab.processed.exists() else "churn-lab generate && churn-lab prepare && churn-lab train", "why": why}]
+        return [{"command": "churn-lab train" if lab.processed.exists() else "churn-lab generate; churn-lab prepare; churn-lab train", "why": why}]
     if now["problem"] and "card" in now["problem"]:
         steps.append({"command": "churn-lab registry repair", "why": "The model in service has no card that can be read."})
     if now["health"]["status"] == "down":
@@ -296,5 +295,5 @@ def describe_project(watched: Watched, span: str = "hour", action: str = "", clo
         "versions": watched.versions,
         "history": {"events": events[:200], "all": len(events), "actions": sorted({event["action"] for event in history}), "action": action},
         "next": list_next(lab, told),
-        "problems": [watched.problem] if watched.problem else [],
+        "problems": [*filter(None, [watched.problem]), *(watched.log.unread if watched.log else [])],
     }

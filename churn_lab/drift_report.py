@@ -118,7 +118,7 @@ def suggest_next(result: DriftResult) -> list[dict[str, str]]:
         return [{"command": "churn-lab drift --all", "why": why}]
     return [
         {"command": "churn-lab drift --last-n 1000", "why": "First ask whether it lasts. A broken form looks like drift, too."},
-        {"command": "churn-lab prepare && churn-lab train", "why": "If customers changed: retrain on data that includes them."},
+        {"command": "churn-lab prepare; churn-lab train", "why": "If customers changed: retrain on data that includes them."},
         {"command": "churn-lab rollback --list", "why": "If it began with the latest model: restore the one before."},
     ]
 

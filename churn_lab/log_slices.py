@@ -19,7 +19,7 @@ import numpy as np
 
 from .contract import Contract
 from .files import LabError
-from .log_window import number_value, open_log, select_lines, sql_double, sql_text, sum_number, value_columns
+from .log_window import number_value, open_log, select_lines, sql_text, sum_number, value_columns
 from .prediction_log import find_logs, read_backwards
 from .workspace import Workspace
 
@@ -29,9 +29,9 @@ class Counts:
 
     def __init__(self, card: dict[str, Any]):
         self.contract, self.reference = Contract.model_validate(card["contract"]), card["reference"]
-        self.columns = {"p": number_value("probability")}
+        self.columns = {"p": number_value("probability"), "said": "prediction"}
         self.columns |= {f"c{place}": column for place, column in enumerate(value_columns(self.contract.features))}
-        self.asked = ["count(*)", f"count_if(p >= {sql_double(card['threshold'])})", *self._of_number("p", self.reference["prediction"])]
+        self.asked = ["count(*)", "count_if(said = 1)", *self._of_number("p", self.reference["prediction"])]
         for place, feature in enumerate(self.contract.features):
             seen = self.reference["features"][feature.name]
             asked = self._of_category if feature.kind == "category" else self._of_number
@@ -108,7 +108,8 @@ class LogSlices:
         self.slots: dict[int, np.ndarray] = {}
         self.damaged, self.latencies = 0, deque(maxlen=2000)  # of the latest lines: `ts` and milliseconds
         self.done = {path: _whole_lines(path) for path in find_logs(lab)}  # bytes that belong to the past, or were read since
-        self.past = _read_past(dict(self.done))
+        self.unread: list[str] = []  # why a part of the past could not be read
+        self.past = _read_past(dict(self.done), self.unread)
         self.folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         self.part = Path(self.folder.name) / "part.jsonl"
         self.part.touch()
@@ -116,8 +117,8 @@ class LogSlices:
 
     @property
     def first(self) -> float | None:
-        "The start of the first slot; None: nothing was counted."
-        return min(self.slots, default=None)
+        "The start of the first slot; None: nothing was counted. A clock that told nonsense is left out."
+        return min((start for start in self.slots if 0 < start <= self.now + 86400), default=None)
 
     def close(self) -> None:
         self.db.close()
@@ -139,9 +140,12 @@ def _whole_lines(path: Path) -> int:
     return 0
 
 
-def _read_past(ends: dict[Path, int]) -> Iterator[bytes]:
+def _read_past(ends: dict[Path, int], unread: list[str]) -> Iterator[bytes]:
     for path, end in reversed(ends.items()):
-        yield from read_backwards(path, None if path.suffix == ".gz" else end, BLOCK)
+        try:
+            yield from read_backwards(path, None if path.suffix == ".gz" else end, BLOCK)
+        except LabError as error:
+            unread.append(str(error))
 
 # %% ../nbs/inside/log_slices.ipynb #109511d4
 def _count(log: LogSlices, lines: bytes) -> None:

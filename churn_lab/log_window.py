@@ -198,7 +198,7 @@ def sum_up(
     values |= {f"c{place}": column for place, column in enumerate(value_columns(contract.features))}
     picked = ", ".join(f"CASE WHEN {recent} THEN {column} END AS {name}" for name, column in values.items())
     asked = ["count_if(damaged)", "count_if(NOT damaged AND NOT ours)", "count_if(ours)", "count_if(recent)"]
-    asked += [f"count_if(p >= {sql_double(card['threshold'])})", "min(t)", "max(t)"]
+    asked += [f"count_if(p >= CAST({card['threshold']!r} AS FLOAT))", "min(t)", "max(t)"]
     asked += sum_number("p", reference["prediction"])
     names = {feature.name: Names(feature) for feature in contract.features if feature.kind == "category"}
     for place, feature in enumerate(contract.features):

@@ -10,11 +10,13 @@ __all__ = ['FITTING', 'fitting_notations', 'choose_notation', 'find_decimal_mark
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import date, datetime
 from itertools import islice
 
 from .contract import Feature, Notation
 from .csv_files import CsvFile
+from .files import LabError
 
 # %% ../nbs/inside/notation.ipynb #40700005
 FITTING = 0.95  # the least share of values that a notation has to explain
@@ -93,7 +95,10 @@ def adapt_features(features: Iterable[Feature], file: CsvFile) -> list[Feature]:
     plain = [f.name for f in features if f.kind != "category" and f.notation is None and f.name in file.columns]
     if file.delimiter == ",":
         return features
-    rows = [cells for _, cells in islice(file.rows(uneven=[]), 1000)]
+    rows = []
+    with suppress(LabError):  # a stray quote: it costs its own row, later
+        for _, cells in islice(file.rows(uneven=[]), 1000):
+            rows.append(cells)
     columns = [[cells[file.columns.index(name)].strip() for cells in rows] for name in plain]
     if find_decimal_mark([Counter(filter(None, column)) for column in columns], file.delimiter) != ",":
         return features

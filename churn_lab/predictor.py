@@ -93,7 +93,7 @@ def make_response(
     answer = {
         "request_id": request_id,
         "model_version": predictor.name,
-        "prediction": int(probability >= predictor.model.threshold),
+        "prediction": int(probability >= predictor.model.cut),
         "probability": probability,
     }
     if unseen := predictor.find_unseen(values):

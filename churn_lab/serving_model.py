@@ -78,6 +78,7 @@ class ServingModel:
     def __init__(self, card: dict[str, Any], onnx: bytes, threads: int = 1):
         self.card, self.name = card, card["model_file"]
         self.threshold, self.contract = card["threshold"], Contract.model_validate(card["contract"])
+        self.cut = float(np.float32(self.threshold))  # a probability is a float32: one that is 0.35 has to reach 0.35
         self.session, self._inputs = _open_session(onnx, threads), _PlainInputs(self.contract)
 
     def predict_proba(self, rows: "pd.DataFrame") -> np.ndarray:  # shape (n,)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import duckdb
+import numpy as np
 import pandas as pd
 import pytest
 from fastapi.testclient import TestClient
@@ -20,9 +21,11 @@ from churn_lab.batch_table import Table, load_table, open_workshop
 from churn_lab.contract import make_field_check
 from churn_lab.files import LabError
 from churn_lab.generate_data import draw_customers
+from churn_lab.model_cards import model_path, read_card
+from churn_lab.predictor import Predictor, make_response
 from churn_lab.prepare_data import LAB_CONTRACT, prepare
 from churn_lab.registry_history import current_model
-from churn_lab.serving_model import load_pipeline
+from churn_lab.serving_model import ServingModel, load_pipeline
 from churn_lab.train import train
 
 HEADER = "tenure_months,num_complaints,avg_session_minutes,plan_type,region\n"
@@ -198,10 +201,37 @@ def test_a_file_that_is_not_there(churn_lab, lab, tmp_path):
     for name in ("none.csv", "none.parquet"):
         code, _, error = churn_lab("predict", tmp_path / name, "--workspace", lab.root)
         assert code == 1 and name in error and not list(tmp_path.glob(".*"))
+        assert "a file " in error and "check the name" in error
     customers = tmp_path / "customers.csv"
     customers.write_text(HEADER + GOOD)
-    code, _, error = churn_lab("predict", customers, "--workspace", lab.root, "--out", customers)
-    assert code == 1 and "another file" in error and customers.read_text() == HEADER + GOOD
+    (tmp_path / "data").mkdir()
+    for out in (customers, tmp_path / "data" / ".." / "customers.csv", tmp_path / "customers_rejected.csv"):
+        code, _, error = churn_lab("predict", customers, "--workspace", lab.root, "--out", out)
+        assert code == 1 and "a name of its own" in error and customers.read_text() == HEADER + GOOD
+
+
+def test_with_semicolons_too_a_stray_quote_costs_its_own_row(predict):
+    lines = (HEADER + GOOD * 3).replace(",", ";").splitlines()
+    lines[2] = lines[2].replace("basic", '"basic')
+    code, _, result, rejected = predict("\n".join(lines) + "\n")
+    assert code == 0 and len(result) == 2 and [row["line"] for row in rejected] == ["3"]
+
+
+def test_more_rejected_rows_than_are_fetched_at_once_keep_their_lines(predict):
+    bad = GOOD.replace("12,", "-1,", 1)
+    code, _, result, rejected = predict(HEADER + (GOOD + bad + "1,2\n\n") * 1500)
+    assert code == 0 and len(result) == 1500 and len(rejected) == 3000
+    lines = [int(row["line"]) for row in rejected]
+    assert lines == [line for start in range(2, 6002, 4) for line in (start + 1, start + 2)]
+
+
+def test_a_probability_that_is_just_the_threshold_reaches_it(lab):
+    card = read_card(lab, current_model(lab)) | {"threshold": 0.35}
+    model = ServingModel(card, model_path(lab, card["model_file"], ".onnx").read_bytes())
+    answered = float(np.float32(0.35))  # as the model says it: a little less
+    assert answered < 0.35
+    assert make_response(Predictor(model), card["probe"]["features"], None, answered)["prediction"] == 1
+    assert (np.array([answered], np.float32) >= model.cut).all()
 
 
 def test_parquet_and_gzip_in_and_out(lab, customers, tmp_path):

@@ -31,6 +31,7 @@ def test_csv_keeps_north_america_and_accepts_a_byte_order_mark(tmp_path, encodin
         (b"PK\x03\x04\x00\x00\x08", "binary data"),
         (GOOD.encode("utf-16"), "UTF-16"),
         ("region,churn\nK\u00f6ln,1\n".encode("latin-1"), "line 2 that is not UTF-8"),
+        ("region,churn\nEU,1\nK\u00f6ln,\u00e9".encode()[:-1], "line 3 that is not UTF-8"),
         (b"region,churn,region\nNA,1,EU\n", "region repeated"),
         (b"region,a;b,c;churn\nNA,1;2,3;0\nEU,4;5,6;1\n", "commas or semicolons"),
         (b"region,churn\n<<<<<<< HEAD\nNA,1\n=======\nNA,0\n>>>>>>> other\n", "Git conflict marker in line 2"),

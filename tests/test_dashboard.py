@@ -1,16 +1,20 @@
 """One screen: a real browser, a real service, traffic that shifts, a rollback, a service that is killed."""
 
 import asyncio
+import gzip
 import json
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import numpy as np
 import pytest
@@ -149,6 +153,66 @@ def test_what_is_not_there_is_said(empty_lab, lab):
     card.write_text("{half")
     text = TestClient(create_dashboard(lab, NOBODY)).get("/").text
     assert "damaged file" in text and "churn-lab registry repair" in text
+
+
+@contextmanager
+def another_program(status: int, content: bytes):
+    """A server on this machine that knows nothing of us; yields its address."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Answer)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("status", "content"),
+    [(404, b'{"detail":"Not Found"}'), (200, b'{"ok":true}'), (200, b'"ok"'), (500, b"<html>"), (200, b"[]")],
+)
+def test_another_program_at_the_services_address_is_named(lab, status, content):
+    with another_program(status, content) as url:
+        shown = TestClient(create_dashboard(lab, url)).get("/")
+    assert shown.status_code == 200 and "another program" in shown.text and f"answers {status}" in shown.text
+
+
+def test_what_a_student_wrote_by_hand_and_a_damaged_old_log_do_not_stop_the_page(lab):
+    send(lab, 250)
+    with lab.history.open("a") as history:
+        history.write('{"ts": "2026-11-26T10:00:00Z", "action": "rollback", "to": "v1", "from": 3}\n')
+    (lab.logs / "old.jsonl.gz").write_bytes(gzip.compress(b"{}\n" * 10_000)[:-20])
+    (line,) = max(lab.logs.glob("predictions-*.jsonl")).read_bytes().splitlines(keepends=True)[-1:]
+    in_milliseconds = re.sub(rb'"ts":([0-9.]+)', lambda found: b'"ts":%d' % (float(found[1]) * 1000), line)
+    (lab.logs / "a.jsonl").write_bytes(in_milliseconds + re.sub(rb'"ts":[0-9.]+', b'"ts":-9e15', line))
+    app = TestClient(create_dashboard(lab, NOBODY))
+    for span in ("hour", "all", "all"):
+        shown = app.get(f"/?span={span}")
+        assert shown.status_code == 200
+    assert "still being read" not in shown.text and "old.jsonl.gz" in shown.text
+    for path in lab.logs.glob("predictions-*"):
+        path.unlink()
+    assert TestClient(create_dashboard(lab, NOBODY)).get("/?span=all").status_code == 200
+
+
+def test_a_new_threshold_does_not_change_what_was_answered(lab):
+    simulate_predictions(lab, draw_traffic(lab, 400), time.time() - 600, 1)
+    card = read_card(lab, current_model(lab))
+    shares = []
+    for threshold in (card["threshold"], 0.99):
+        log = LogSlices(lab, card | {"threshold": threshold})
+        count_all(log)
+        shares.append(describe_counts(log.counts, sum(log.slots.values()))["prediction"]["positive_share"])
+        log.close()
+    assert shares[0] == shares[1] > 0
 
 
 def test_only_this_machine_by_its_own_name_may_look_and_with_a_key_whoever_has_it(lab):
