@@ -26,8 +26,8 @@ from distributed.security import Security
 from .files import LabError, package_sha256
 
 # %% ../nbs/inside/cluster_checks.ipynb #c1050015
-def ask_scheduler(address: str, patience: float) -> dict[str, Any]:
-    "What a scheduler says about itself; `LabError` if none answers within `patience` seconds."
+def ask_scheduler(address: str, patience: float) -> None:
+    "`LabError` if no scheduler answers there within `patience` seconds."
 
     async def ask() -> dict[str, Any]:
         async with rpc(address, connection_args=Security().get_connection_args("client")) as scheduler:
@@ -44,7 +44,6 @@ def ask_scheduler(address: str, patience: float) -> dict[str, Any]:
         raise LabError(f"a Dask scheduler at {address}", found, next_step) from None
     if told["type"] != "Scheduler":
         raise LabError(f"a Dask scheduler at {address}", f"a {told['type'].lower()}", f"--cluster {told.get('scheduler', 'with its address')}")
-    return told
 
 # %% ../nbs/inside/cluster_checks.ipynb #c4ec0018
 def await_worker(client: Client, address: str, patience: float) -> None:

@@ -78,16 +78,13 @@ def run_notebook(
     return None
 
 # %% ../nbs/inside/notebook_runner.ipynb #9b10931b
-def write_page(
-    notebook: Path,
-    pictures: Path | None = None,  # the folder of pictures that its text shows; default: that of the course
-) -> str:
+def write_page(notebook: Path) -> str:
     "Render an executed notebook as HTML beside it, complete in itself; the page's name."
     from nbconvert import HTMLExporter  # here: it takes a second, and pages are rendered beside the notebook that runs
 
     exporter = HTMLExporter(template_name="lab", embed_images=True, mathjax_url="", require_js_url="", jquery_url="", mermaid_js_url="")
-    folder = pictures or Path(churn_lab.__file__).resolve().parents[1] / "nbs"
-    told = {"metadata": {"name": notebook.stem, "path": str(folder)}}
+    pictures = Path(churn_lab.__file__).resolve().parents[1] / "nbs"  # that its text shows
+    told = {"metadata": {"name": notebook.stem, "path": str(pictures)}}
     page, _ = exporter.from_notebook_node(nbformat.read(notebook, as_version=4), told)
     page = re.sub(r"<script[^>]*>.*?</script>", "", page, flags=re.S)
     write_atomic(notebook.with_suffix(".html"), page)

@@ -149,15 +149,15 @@ def read_switches(lab: Workspace) -> list[dict[str, Any]]:
 
 # %% ../nbs/inside/registry_history.ipynb #7a6e0d4f
 @contextmanager
-def registry_lock(lab: Workspace, timeout: float = 60):  # seconds
+def registry_lock(lab: Workspace):
     "Hold the registry for writing. Removes what killed writers left."
     lock = FileLock(lab.registry / ".lock", is_singleton=True)  # one a process, so that a holder may ask again
     with name_os_errors(lab.registry):
         lab.registry.mkdir(exist_ok=True)  # a clone of a young project has none
         try:
-            lock.acquire(timeout=timeout)
+            lock.acquire(timeout=60)
         except Timeout:
-            raise LabError("the registry to be free", f"busy for {timeout:g} s", "wait for the other command") from None
+            raise LabError("the registry to be free", "busy for a minute", "wait for the other command") from None
     try:
         if lock.lock_counter == 1:
             _clear_up(lab)

@@ -65,9 +65,9 @@ class _PlainInputs:
         return inputs | {name: np.array([[row[name] or ""] for row in rows], object) for name in self._texts}
 
 # %% ../nbs/inside/serving_model.ipynb #1ced1af2
-def _open_session(onnx: bytes, threads: int) -> onnxruntime.InferenceSession:
+def _open_session(onnx: bytes) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.intra_op_num_threads = options.inter_op_num_threads = 1  # others answer beside it
     options.log_severity_level = 4  # what goes wrong is raised; printed as well, it would only frighten
     return onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
 
@@ -75,11 +75,11 @@ def _open_session(onnx: bytes, threads: int) -> onnxruntime.InferenceSession:
 class ServingModel:
     "A model in memory, answering from its ONNX file."
 
-    def __init__(self, card: dict[str, Any], onnx: bytes, threads: int = 1):
+    def __init__(self, card: dict[str, Any], onnx: bytes):
         self.card, self.name = card, card["model_file"]
         self.threshold, self.contract = card["threshold"], Contract.model_validate(card["contract"])
         self.cut = float(np.float32(self.threshold))  # a probability is a float32: one that is 0.35 has to reach 0.35
-        self.session, self._inputs = _open_session(onnx, threads), _PlainInputs(self.contract)
+        self.session, self._inputs = _open_session(onnx), _PlainInputs(self.contract)
 
     def predict_proba(self, rows: "pd.DataFrame") -> np.ndarray:  # shape (n,)
         "The probability of churn for cleaned rows."
@@ -94,11 +94,11 @@ class ServingModel:
         return self.session.run(["probabilities"], self._inputs.of_many(rows))[0][:, 1].tolist()
 
 # %% ../nbs/inside/serving_model.ipynb #7f7fe8ab
-def load_and_probe(card: dict[str, Any], onnx: bytes, threads: int = 1) -> ServingModel:
+def load_and_probe(card: dict[str, Any], onnx: bytes) -> ServingModel:
     "The model of a card from its ONNX file's bytes; `LabError` if it does not load or does not answer its probe as the card says."
     name = f"models/{card['model_file'].removesuffix('.joblib')}.onnx"
     try:
-        model = ServingModel(card, onnx, threads)
+        model = ServingModel(card, onnx)
         answer = model.predict_proba_one(card["probe"]["features"])
     except Exception as error:  # onnxruntime and pydantic raise classes of their own
         found = " ".join(str(error).split())[:200]
@@ -112,12 +112,11 @@ def load_and_probe(card: dict[str, Any], onnx: bytes, threads: int = 1) -> Servi
 def open_model(
     lab: Workspace,
     model_file: str,  # a registered version
-    threads: int = 1,  # for one answer
 ) -> ServingModel:
     "Hash, load and probe a version; `LabError` if it is not what was registered."
     card = read_card(lab, model_file)
     onnx = read_checked(model_path(lab, model_file, ".onnx"), card["onnx_sha256"])
-    return load_and_probe(card, onnx, threads)
+    return load_and_probe(card, onnx)
 
 # %% ../nbs/inside/serving_model.ipynb #afdbccd2
 def load_pipeline(lab: Workspace, model_file: str | None = None) -> "Pipeline":
