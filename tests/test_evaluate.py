@@ -111,7 +111,7 @@ def test_a_blank_and_newer_dates_move_no_row_to_another_side():
         date = Feature(name="seen", kind="integer", notation=Notation(date_format="%Y-%m-%d", newest=newest))
         numbers = [Feature(name=name, kind=kind, nullable=True) for name, kind in kinds.items()]
         texts = [Feature(name=name, kind="category") for name in ("plan_type", "region")]
-        return Contract(features=[*numbers, *texts, date], target="churn")
+        return Contract(features=[*numbers, *texts, date], target="churn", positive="1", negative="0")
 
     before = split_prepared(rows, contract("2026-01-31"))
     later = rows.assign(seen=rows["seen"] + 28, tenure_months=rows["tenure_months"].astype(float))
@@ -123,7 +123,13 @@ def test_a_blank_and_newer_dates_move_no_row_to_another_side():
 
 def test_too_few_rows_to_score_are_told(churn_lab, lab):
     rows = read_csv(lab.raw)
-    write_csv(rows[rows["churn"] == "0"].head(40)._append(rows[rows["churn"] == "1"].head(2)), lab.raw)
+    write_csv(
+        rows.groupby("churn")
+        .head(42)
+        .iloc[:84]
+        .pipe(lambda r: r[(r["churn"] == "0") | (r["churn"].eq("1").cumsum() <= 2)]),
+        lab.raw,
+    )
     assert churn_lab("prepare", "--workspace", lab.root)[0] == 0
     code, out, error = churn_lab("evaluate", "--workspace", lab.root, "--json")
     assert code == 1 and out == "" and "held-out rows of both classes" in error and "Traceback" not in error

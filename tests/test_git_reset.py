@@ -176,7 +176,7 @@ def test_a_reset_leaves_the_registry_on_the_disk_and_keeps_what_was_tracked_of_i
     (git.folder / "registry").mkdir(exist_ok=True)
     pointer = git.folder / "registry" / "current_model.txt"
     pointer.write_text("v1\n")
-    git("add -A")
+    git("add -f registry")
     git("commit -q -m 'Also the registry'")
     with (git.folder / ".gitignore").open("a") as rules:
         rules.write("registry/\n")
