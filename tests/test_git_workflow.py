@@ -84,10 +84,10 @@ def test_outside_of_any_project_or_course_nothing_is_written_and_it_is_said(tmp_
 
 
 def test_a_graph_is_not_that_of_the_repository_around(tmp_path, churn_lab):
-    git = build_state(tmp_path / "around", 3)
-    create_workspace(git.folder / "my-lab")
-    code, out, err = churn_lab("git", "graph", "--repo", git.folder / "my-lab")
-    assert code == 1 and "Start the project" not in out and "git init" in err
+    run_git(tmp_path, "init", "-q")
+    create_workspace(tmp_path / "my-lab")
+    code, out, err = churn_lab("git", "graph", "--repo", tmp_path / "my-lab")
+    assert code == 1 and not out and "git init" in err
 
 
 def test_start_names_the_folder_that_it_writes_to(tmp_path, churn_lab):
