@@ -49,13 +49,14 @@ def grow_challenger(
     contract = read_contract(lab)
     split = split_prepared(read_processed(lab), contract)
     if sample and sample < len(split.train):
-        split = split._replace(train=split.train.sample(sample, random_state=seed))
+        parts = split.train.groupby(contract.target)  # each class keeps its share
+        split = split._replace(train=parts.sample(frac=sample / len(split.train), random_state=seed))
     if expected := estimate_time(contract, split.train, forest):
         on_wait(expected)
     pipeline = fit_forest(contract, split, seed, forest)
     onnx = convert_to_onnx(pipeline, contract)
     held_out = {name: check_conversion(pipeline, onnx, contract, getattr(split, name)) for name in ("validation", "test")}
-    return Challenger(contract, split, pipeline, onnx, held_out, describe_run(lab, split, seed, forest))
+    return Challenger(contract, split, pipeline, onnx, held_out, describe_run(lab, contract, split, seed, forest))
 
 # %% ../nbs/inside/challenger.ipynb #c4a10011
 def measure_challenger(lab: Workspace, challenger: Challenger) -> dict[str, Any]:

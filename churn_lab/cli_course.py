@@ -23,6 +23,10 @@ def init(
     except LabError:  # neither in a project nor in the course: make one here
         lab = Workspace("my-lab")
     added = create_workspace(lab.root, build)
+    if build and not any(name.startswith("src/") for name in added):
+        raise LabError(
+            "a new folder for the stubs", f"{lab.root}, which has its scripts", "churn-lab init --build my-own"
+        )
     print(f"{lab.root}: " + (f"added {', '.join(added)}" if added else "nothing was missing"))
 
 

@@ -64,7 +64,8 @@ def drift(
         try:
             for result, line in watch_drift(lab, parse_every(every), span, since=start, **question):
                 code = EXIT_CODES[result.verdict] if result else 1  # first: who reads the line may stop us at once
-                print(json.dumps(result.to_dict()) if as_json and result else line, flush=True)
+                shown = result.to_dict() if result else {"verdict": None, "error": line}
+                print(json.dumps(shown) if as_json else line, flush=True)
                 if result:
                     publish(result)
         except KeyboardInterrupt:

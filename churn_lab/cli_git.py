@@ -34,7 +34,7 @@ def git_start(
     lab = locate_workspace(folder)
     added = create_workspace(lab.root)
     print(f"{lab.root}: " + (f"added {', '.join(added)}" if added else "nothing was missing"))
-    print("Next: git init, in that folder; then churn-lab git check 1")
+    print("Next: git init -b main, in that folder; then churn-lab git check 1")
 
 
 @git.command("check")
@@ -96,8 +96,10 @@ def git_graph(
 ) -> None:
     """Draw the commit graph."""
     from churn_lab.git_lab.graph import draw_graphs, read_graph
+    from churn_lab.git_lab.repository import open_repository
 
-    picture = draw_graphs(history=read_graph(locate_workspace(repo).root, limit))
+    root, _, _ = open_repository(locate_workspace(repo).root)
+    picture = draw_graphs(history=read_graph(root, limit))
     print(picture)
     if svg:
         write_atomic(svg, picture.svg + "\n")

@@ -71,8 +71,10 @@ def compare_versions(lab: Workspace, first: str, second: str) -> dict[str, Any]:
         written = read_contract(lab)
         for side, card in cards.items():
             model = open_model(lab, card["model_file"])
-            test = split_prepared(read_processed(lab, model.contract), written).test
+            test = split_prepared(read_processed(lab, model.contract), written, model.contract).test
             truth = test[written.target].to_numpy()
+            if len({*truth}) < 2:
+                raise LabError("held-out rows of both classes", f"{len(truth)} rows, with one of them or none", "")
             told[side] |= measure_version(truth, model.predict_proba(test), model.threshold)
             told["rows"] = len(truth)
     except LabError as error:

@@ -232,6 +232,8 @@ def interpret(feature: Feature, value: Any) -> int | float | str | None:
     if isinstance(value, float) and not math.isfinite(value):
         raise PydanticCustomError("finite_number", "Input should be a finite number")
     if feature.kind == "category":
+        if type(value) is str and (known := feature.spelling.get(value)):  # as training spelled it: most customers
+            return known
         unknown = isinstance(value, bool) and str(value).lower() not in feature.spelling
         if unknown or not isinstance(value, (str, int, float, type(None))):
             raise PydanticCustomError("string_type", "Input should be text")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .course_notebooks import check_parameters, choose_notebooks, find_notebooks, resolve_raw
-from .files import LabError
+from .files import LabError, file_sha256
 from .model_cards import read_metadata
 from .workspace import Workspace, create_workspace, locate_workspace
 
@@ -27,6 +27,9 @@ def _make_data(lab: Workspace, step: str) -> None:
     if not lab.raw.exists():
         generate(lab)
     if step > "04" and not (lab.processed.exists() and lab.contract.exists()):
+        if lab.processed.exists():  # by a script of your own, which writes no contract
+            lab.backups.mkdir(exist_ok=True)
+            shutil.copy2(lab.processed, lab.backups / f"processed_{file_sha256(lab.processed)[:8]}.csv")
         prepare(lab)
 
 # %% ../nbs/11_headless_runs.ipynb #7abff874
@@ -54,12 +57,17 @@ def catch_up(
     return lab
 
 # %% ../nbs/11_headless_runs.ipynb #e54ed21b
+def _leave_out(folder: str, names: list[str]) -> set[str]:
+    environments = {name for name in names if Path(folder, name, "pyvenv.cfg").is_file()}
+    return environments | shutil.ignore_patterns("runs", "backups", ".git", "*.lock")(folder, names)
+
+
 @contextmanager
 def practice_copy(lab: Workspace) -> Iterator[Workspace]:
     "A copy of the project that may be broken and is thrown away."
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         practice = Workspace(Path(folder) / "practice")
-        shutil.copytree(lab.root, practice.root, ignore=shutil.ignore_patterns("runs", "backups", ".git", ".venv", "*.lock"))
+        shutil.copytree(lab.root, practice.root, ignore=_leave_out, ignore_dangling_symlinks=True)
         yield practice
 
 # %% ../nbs/11_headless_runs.ipynb #25980772

@@ -17,6 +17,7 @@ from .contract import Contract, read_contract
 from .files import LabError
 from .find_leaks import find_warnings
 from .prepare_data import read_processed
+from .prepare_rows import translate_rows
 from .registry_history import current_model
 from .serving_model import ServingModel, open_model
 from .thresholds import score_thresholds
@@ -76,9 +77,20 @@ def split_rows(
     return Split(data[place > 0.4], data[(place > 0.2) & (place <= 0.4)], data[place <= 0.2])
 
 # %% ../nbs/05a_evaluate.ipynb #05ac0005
-def split_prepared(data: pd.DataFrame, contract: Contract) -> Split:
-    "The split of prepared rows: by customer, where the contract says that a customer may have several rows."
-    return split_rows(data, contract.target, contract.identifier if contract.grouped else None)
+def split_prepared(
+    data: pd.DataFrame,
+    contract: Contract,  # of the prepared rows
+    reader: Contract | None = None,  # as whom they were read, if by a model
+) -> Split:
+    "The split of prepared rows: by customer, where a customer may have several rows; else by what next month's file will say, too."
+    content = data.copy() if reader is None else translate_rows(data, reader, contract)
+    for feature in contract.features:
+        if feature.notation and feature.notation.newest:  # days before it
+            content[feature.name] = feature.notation.newest.toordinal() - content[feature.name]
+        if feature.kind == "integer" and content[feature.name].dtype.kind == "f":  # because of a blank
+            content[feature.name] = content[feature.name].round().astype("Int64")
+    split = split_rows(content, contract.target, contract.identifier if contract.grouped else None)
+    return Split(*(data.loc[part.index] for part in split))
 
 # %% ../nbs/05a_evaluate.ipynb #395ee5b8
 def choose_threshold(truth: np.ndarray | pd.Series, probability: np.ndarray) -> float:
@@ -91,6 +103,9 @@ def choose_threshold(truth: np.ndarray | pd.Series, probability: np.ndarray) -> 
 def _report(model: ServingModel, split: Split, written: Contract) -> dict[str, Any]:
     "The figures of a model on the held-out rows, the baselines beside them, and what they are about."
     truth = split.test[written.target]
+    if truth.nunique() < 2:
+        found = f"{len(truth)} rows, with one of them or none"
+        raise LabError(f"held-out rows of both classes of {written.target}", found, "churn-lab prepare with more rows")
     metrics = score(truth, model.predict_proba(split.test), model.threshold)
     return {
         "model_file": model.name,
@@ -112,4 +127,4 @@ def evaluate(
     model, written = open_model(lab, model_file or current_model(lab)), read_contract(lab)
     if model.contract.names != written.names:
         raise LabError(f"data with the model's columns {', '.join(model.contract.names)}", ", ".join(written.names), "churn-lab train")
-    return _report(model, split_prepared(read_processed(lab, model.contract), written), written)
+    return _report(model, split_prepared(read_processed(lab, model.contract), written, model.contract), written)

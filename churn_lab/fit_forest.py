@@ -94,20 +94,23 @@ def estimate_time(
         return None
     few = rows.sample(PROBED_ROWS, random_state=0)
     began = time.perf_counter()
-    build_pipeline(contract, **asdict(forest)).fit(few[contract.names], few[contract.target])
+    try:
+        build_pipeline(contract, **asdict(forest)).fit(few[contract.names], few[contract.target])
+    except ValueError:  # `fit_forest` will say what is wrong
+        return None
     times = len(rows) / PROBED_ROWS * math.log(len(rows)) / math.log(PROBED_ROWS)
     seconds = 1.5 * (time.perf_counter() - began) * times  # half as long again: conversion, comparison, storing
     text = f"{len(rows):,} rows to learn from: about {max(1, round(seconds / 5) * 5)} s"
     return f"{text}; --sample {MANY_ROWS // 4} learns from some of them" if len(rows) >= MANY_ROWS else text
 
 # %% ../nbs/inside/fit_forest.ipynb #ae026eca
-def describe_run(lab: Workspace, split: Split, seed: int, forest: ForestParams) -> dict[str, Any]:
+def describe_run(lab: Workspace, contract: Contract, split: Split, seed: int, forest: ForestParams) -> dict[str, Any]:
     "What it takes to train the same model again."
     libraries = ("churn_lab", "numpy", "onnxruntime", "pandas", "scikit-learn", "skl2onnx")
     return {
         "trained_at_utc": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "data_file": lab.processed.relative_to(lab.root).as_posix(),
-        "data_sha256": file_sha256(lab.processed),
+        "data_sha256": contract.observed.processed_sha256 or file_sha256(lab.processed),  # of the rows that were read
         "rows": {name: len(part) for name, part in split._asdict().items()},
         "seed": seed,
         "parameters": asdict(forest),

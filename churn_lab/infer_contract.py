@@ -7,7 +7,7 @@ __all__ = ['COSTLY', 'MOST_CATEGORIES', 'Choices', 'parse_bounds', 'infer_target
 
 # %% ../nbs/inside/infer_contract.ipynb #1f000003
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -27,6 +27,12 @@ class Choices:
     allow: tuple[str, ...] = ()  # these may tell the classes apart on their own
     minimum: dict[str, float] = field(default_factory=dict)  # hard bounds
     maximum: dict[str, float] = field(default_factory=dict)
+
+    def among(self, columns: Collection[str]) -> "Choices":
+        "Those about columns that are there."
+        lists = {name: tuple(c for c in getattr(self, name) if c in columns) for name in ("keep", "drop", "allow")}
+        bounds = {name: {c: v for c, v in getattr(self, name).items() if c in columns} for name in ("minimum", "maximum")}
+        return Choices(**lists, **bounds)
 
     def check(self, columns: Iterable[str]) -> None:
         "`LabError` for a column that is not there."
@@ -167,6 +173,7 @@ _LEFT = {"churn", "churned", "left", "exited", "closed", "cancelled", "canceled"
 _STAYED = {"stayed", "retained", "active", "existing", "existing customer", "loyal", "renewed", "not churned", "no churn"}
 _YES = {"1", "yes", "y", "true", "t", "oui", "ja", "si", "sí", "sim"}
 _STAYING_NAME = re.compile(r"retain|stay|active|renew|loyal|remain")
+_LEAVING_NAME = re.compile(r"inactive|disloyal|(^|[^a-z])(not|no|non|never|un)[^a-z]?(retain|stay|active|renew|loyal|remain)")
 
 
 def infer_target(
@@ -178,6 +185,7 @@ def infer_target(
     if blanks := int(counts.get("", 0)):
         raise LabError(f"a value of {name!r} in every row", f"{blanks} blank", "fill or drop those rows")
     spelled = {fold_text(text): text for text in counts.sort_values(kind="stable").index}
+    stays = _STAYING_NAME.search(name.lower()) and not _LEAVING_NAME.search(name.lower())
     if len(spelled) != 2:
         found = f"{len(spelled)}: {', '.join(text[:40] for text in sorted(spelled)[:5])}"
         raise LabError(f"two different values of {name!r}", found, "choose a column of two values as --target")
@@ -185,7 +193,7 @@ def infer_target(
         certain = set(spelled) & {fold_text(positive)}
     elif words := set(spelled) & _LEFT:
         certain = words
-    elif words := set(spelled) & _STAYED or (set(spelled) & _YES if _STAYING_NAME.search(name.lower()) else None):
+    elif words := set(spelled) & _STAYED or (set(spelled) & _YES if stays else None):
         certain = set(spelled) - words
     else:
         certain = set(spelled) & _YES

@@ -109,7 +109,7 @@ def make_plan(
     before = _read_before(lab, columns)
     if before and before.settings:
         limits = limits or Limits(**before.settings["limits"])
-        choices = choices or Choices(**before.settings["choices"])
+        choices = choices or Choices(**before.settings["choices"]).among(columns)
     limits, choices = limits or Limits(), choices or Choices()
     known = [*declared.names, declared.target]
     if set(known) <= set(columns):

@@ -43,6 +43,9 @@ def _ask(step: str, aspect: str, question: Callable[[], None]) -> Finding:
         question()
     except LabError as error:
         return Finding(step, aspect, False, error.expected, error.found, error.next_step)
+    except Exception as error:  # a project by hand may hold anything
+        found = f"{type(error).__name__}: {error}"[:200]
+        return Finding(step, aspect, False, "files in the form that the lab gives them", found, f"look at step {step}")
     return Finding(step, aspect, True)
 
 # %% ../nbs/inside/lab_checks.ipynb #1abc0008
@@ -58,8 +61,9 @@ def _check_scripts(lab: Workspace) -> None:
 
 def _check_ignored(lab: Workspace) -> None:
     path = lab.root / ".gitignore"
-    lines = path.read_text(encoding="utf-8", errors="replace").split() if path.is_file() else []
-    seen = [name for name in ("data", "models", "logs") if not {name, f"{name}/", f"/{name}/"} & {*lines}]
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    lines = {line.strip().strip("/") for line in text.splitlines()}
+    seen = [name for name in ("data", "models", "logs") if not {name, f"{name}/*", f"{name}/**"} & lines]
     demand(not seen, ".gitignore to name data/, models/ and logs/", f"no {', '.join(seen)}", "add a line for each to .gitignore")
 
 
@@ -86,7 +90,8 @@ def _check_processed(lab: Workspace) -> None:
 
 def _check_two_letters(lab: Workspace) -> None:
     raw, kept = read_csv(lab.raw, "python src/generate_data.py"), read_csv(lab.processed, "python src/prepare_data.py")
-    for name in raw.columns.intersection(kept.columns):
+    texts = [feature.name for feature in find_rules(lab).features if feature.kind == "category"]
+    for name in raw.columns.intersection(kept.columns).intersection(texts):
         before, after = (raw[name] == "NA").mean(), (kept[name] == "NA").mean()
         expected = f"'NA' in {before:.0%} of {name}, as in data/raw.csv"
         next_step = "read with keep_default_na=False: NA is North America here"

@@ -67,7 +67,7 @@ def choose_notation(
     if mark == "." and hint == ".":
         return decimal, False
     if any(re.fullmatch(r"[+-]?\d{4,}", text) for text in bare):
-        return decimal, False  # a thousand without a mark
+        return decimal, bool(hint) and hint != mark  # a thousand without a mark; where the rest of the file is written otherwise: ask
     if hint == ",":
         return (decimal if mark == "," else grouped), False
     return grouped, len(marked) == len(bare) or not hint

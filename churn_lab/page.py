@@ -6,6 +6,7 @@
 __all__ = ['ASSETS', 'ordinary_values', 'find_example', 'render_page', 'find_dashboard', 'add_pages']
 
 # %% ../nbs/inside/page.ipynb #46f3b7bf
+import http.client
 import importlib.util
 import json
 from functools import lru_cache
@@ -91,7 +92,7 @@ def find_dashboard(lab: Workspace, url: str = "http://127.0.0.1:8001") -> str:  
     try:
         with urlopen(f"{url}/about", timeout=0.2) as answer:
             return f"{url}/" if json.load(answer).get("project") == project_mark(lab) else ""
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, http.client.HTTPException):
         return ""
 
 # %% ../nbs/inside/page.ipynb #209d3632

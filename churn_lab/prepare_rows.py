@@ -87,7 +87,7 @@ class Tally:
         yes = [value for value in target.unique() if fold_text(value) == positive]
         table = cleaned.assign(**{self.contract.target: target.isin(yes).astype(int)})
         if self.contract.grouped:
-            table.insert(0, self.contract.identifier, rows[self.contract.identifier])
+            table.insert(0, self.contract.identifier, rows[self.contract.identifier].str.strip())
         kept = table.drop(index=failures["row"].unique()) if len(failures) else table
         kept = kept.astype({f.name: "float64" for f in self.features if kept[f.name].dtype == object})  # no text is left
         self._add(cleaned, summarise_failures(failures), kept)

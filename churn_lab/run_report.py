@@ -163,7 +163,7 @@ def plot_versions(versions: list[dict[str, Any]]) -> Figure:
 # %% ../nbs/inside/run_report.ipynb #4e940013
 def _draw_curves(lab: Workspace, model_file: str) -> Figure:
     model = open_model(lab, model_file)
-    test = split_prepared(read_processed(lab, model.contract), read_contract(lab)).test
+    test = split_prepared(read_processed(lab, model.contract), read_contract(lab), model.contract).test
     return plot_curves(test[model.contract.target], model.predict_proba(test), model.threshold)
 
 

@@ -15,9 +15,10 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
-from urllib.request import Request, urlopen
+from urllib.request import ProxyHandler, Request, build_opener
 
 import pandas as pd
 
@@ -58,11 +59,14 @@ def _free_port() -> int:
         return probe.getsockname()[1]
 
 
+_open = build_opener(ProxyHandler({})).open  # on this machine, whatever proxy is set
+
+
 def ask_json(url: str, body: Any = None) -> tuple[int, Any]:  # status, content; 0: nobody answers
     "Ask a service for JSON: POST if there is a body, else GET."
     data = None if body is None else json.dumps(body).encode()
     try:
-        with urlopen(Request(url, data, {"Content-Type": "application/json"}), timeout=10) as answer:
+        with _open(Request(url, data, {"Content-Type": "application/json"}), timeout=10) as answer:
             status, text = answer.status, answer.read()
     except HTTPError as error:
         status, text = error.code, error.read()
@@ -159,8 +163,18 @@ def run_script(lab: Workspace, name: str, seconds: float = 120) -> tuple[int, st
     return done.returncode, done.stdout + done.stderr
 
 
+def _draw_typical(rows: pd.DataFrame) -> pd.DataFrame:
+    "Customers as in training: of some draws the one whose last 200 are most like all, so that chance rings no alarm."
+    numbers = rows.select_dtypes("number")
+
+    def strays(drawn: pd.DataFrame) -> float:
+        return ((drawn[numbers.columns].tail(200).mean() - numbers.mean()) / numbers.std()).abs().max()
+
+    return min((rows.sample(400, replace=True, random_state=seed) for seed in range(30)), key=strays)
+
+
 def _expect_verdict(lab: Workspace, served: Served, shifts: list[str], code: int, verdict: str) -> None:
-    customers = read_rows(lab)[served.contract.names].sample(400, replace=True, random_state=0)
+    customers = _draw_typical(read_rows(lab)[served.contract.names])
     log_customers(lab, served, shift_traffic(lab, customers, shifts, served.contract))
     found, said = run_script(lab, "monitor_drift")
     who = f"with {shifts[0]}" if shifts else "as in training"
@@ -170,7 +184,7 @@ def _expect_verdict(lab: Workspace, served: Served, shifts: list[str], code: int
 
 def check_alarm(lab: Workspace) -> None:
     "The project's drift check rings when customers change, and not before."
-    for path in lab.logs.glob("*"):
+    for path in filter(Path.is_file, lab.logs.glob("*")):
         path.unlink()
     served = read_served(lab)
     numbers = [feature.name for feature in served.contract.features if feature.kind != "category"]

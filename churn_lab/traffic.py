@@ -7,6 +7,7 @@ __all__ = ['draw_traffic', 'shift_traffic', 'write_lines', 'simulate_predictions
 
 # %% ../nbs/inside/traffic.ipynb #7aff0003
 import json
+import math
 import time
 from collections.abc import Iterable
 from http.client import HTTPException
@@ -50,12 +51,15 @@ def _find_shift(contract: Contract, text: str) -> tuple[Feature, Any]:
     feature = next((feature for feature in contract.features if feature.name == name.strip()), None)
     if feature is None or not sign:
         raise LabError("a column of the model and an amount", text, f"--shift {contract.names[0]}=…, one of {', '.join(contract.names)}")
-    if feature.kind == "category":
-        return feature, interpret(feature, value)
+    category = feature.kind == "category"
     try:
-        return feature, float(value)
-    except ValueError:
-        raise LabError(f"a number to add to {feature.name}", repr(value), f"--shift {feature.name}=-20") from None
+        amount = interpret(feature, value) if category else float(value)
+        if not category and not math.isfinite(amount):
+            raise ValueError
+        return feature, amount
+    except ValueError:  # of `interpret`, too
+        expected, example = ("a value of", "=…") if category else ("a number to add to", "=-20")
+        raise LabError(f"{expected} {feature.name}", repr(value), f"--shift {feature.name}{example}") from None
 
 
 def shift_traffic(

@@ -7,7 +7,17 @@ import pandas as pd
 import pytest
 from sklearn.metrics import f1_score
 
-from churn_lab.evaluate import choose_threshold, evaluate, score, score_baselines, score_thresholds, split_rows
+from churn_lab.contract import Contract, Feature, Notation
+from churn_lab.csv_files import read_csv, write_csv
+from churn_lab.evaluate import (
+    choose_threshold,
+    evaluate,
+    score,
+    score_baselines,
+    score_thresholds,
+    split_prepared,
+    split_rows,
+)
 from churn_lab.generate_data import draw_customers
 from churn_lab.registry import list_versions
 
@@ -91,6 +101,38 @@ def test_snapshots_of_one_customer_stay_on_one_side_and_noise_stays_noise(churn_
     sides = [set(part["customer"]) for part in split]
     assert not (sides[0] & sides[1] or sides[0] & sides[2] or sides[1] & sides[2])
     assert [round(len(part) / len(rows), 1) for part in split] == [0.6, 0.2, 0.2]
+
+
+def test_a_blank_and_newer_dates_move_no_row_to_another_side():
+    rows = draw_customers(400, seed=2).assign(seen=lambda c: np.arange(400) % 90)
+    kinds = {"tenure_months": "integer", "num_complaints": "integer", "avg_session_minutes": "number"}
+
+    def contract(newest: str) -> Contract:
+        date = Feature(name="seen", kind="integer", notation=Notation(date_format="%Y-%m-%d", newest=newest))
+        numbers = [Feature(name=name, kind=kind, nullable=True) for name, kind in kinds.items()]
+        texts = [Feature(name=name, kind="category") for name in ("plan_type", "region")]
+        return Contract(features=[*numbers, *texts, date], target="churn", positive="1", negative="0")
+
+    before = split_prepared(rows, contract("2026-01-31"))
+    later = rows.assign(seen=rows["seen"] + 28, tenure_months=rows["tenure_months"].astype(float))
+    after = split_prepared(later, contract("2026-02-28"))
+    assert [list(part.index) for part in before] == [list(part.index) for part in after]
+    as_model = split_prepared(later, contract("2026-01-31"), contract("2026-02-28"))
+    assert list(as_model.test.index) == list(before.test.index)
+
+
+def test_too_few_rows_to_score_are_told(churn_lab, lab):
+    rows = read_csv(lab.raw)
+    write_csv(
+        rows.groupby("churn")
+        .head(42)
+        .iloc[:84]
+        .pipe(lambda r: r[(r["churn"] == "0") | (r["churn"].eq("1").cumsum() <= 2)]),
+        lab.raw,
+    )
+    assert churn_lab("prepare", "--workspace", lab.root)[0] == 0
+    code, out, error = churn_lab("evaluate", "--workspace", lab.root, "--json")
+    assert code == 1 and out == "" and "held-out rows of both classes" in error and "Traceback" not in error
 
 
 def test_a_turned_meaning_of_the_target_does_not_turn_the_figures(churn_lab, trained, lab):

@@ -16,7 +16,7 @@ from conftest import ROOT
 from packaging.requirements import Requirement
 
 from churn_lab.classroom import exercises
-from churn_lab.classroom.exercises import check, find_exercise, hint, solution
+from churn_lab.classroom.exercises import check, find_exercise, hint, judge, solution
 from churn_lab.files import LabError, write_atomic
 from churn_lab.model_cards import model_path
 from churn_lab.registry import list_versions, promote
@@ -587,3 +587,18 @@ def test_each_exercise_stands_on_its_page_with_a_check_a_solution_and_hints():
         ]
         assert "is open" in "".join(cells[place - 1]["outputs"][0]["text"])
     assert len(numbers) * 2 <= len(RIGHT) and all(sum(n == number for n, *_ in WRONG) >= 3 for number in numbers)
+
+
+def test_a_wrong_try_spoils_nothing_for_the_next_one():
+    def in_place(labels, *rest):
+        labels[next(iter(labels))] = "z"
+        return labels
+
+    assert judge("10.2", in_place, 5).state == "wrong"
+    assert all(judge(number, answer, 20).state == "right" for number, answer in RIGHT if number == "10.2")
+
+
+def test_a_number_without_quotes_is_understood(capsys):
+    check(6.2, ..., note=False)
+    hint(6.2)
+    assert "6.2" in capsys.readouterr().out

@@ -172,6 +172,19 @@ def test_a_reset_keeps_what_the_students_own_rules_ignore(git):
     assert git(f"show {place}/worktree:.gitignore") == "src/notes.py\n.gitignore\n"
 
 
+def test_a_reset_leaves_the_registry_on_the_disk_and_keeps_what_was_tracked_of_it(git):
+    (git.folder / "registry").mkdir(exist_ok=True)
+    pointer = git.folder / "registry" / "current_model.txt"
+    pointer.write_text("v1\n")
+    git("add -f registry")
+    git("commit -q -m 'Also the registry'")
+    with (git.folder / ".gitignore").open("a") as rules:
+        rules.write("registry/\n")
+    pointer.write_text("v2\n")
+    place = reset_in_place(git.folder, 7)
+    assert pointer.read_text() == "v2\n" and git(f"show {place}/worktree:registry/current_model.txt") == "v2\n"
+
+
 def test_a_reset_does_not_take_branches_from_another_working_tree(git):
     git("worktree add -q ../side -b trial")
     before = refs_of(git.folder)

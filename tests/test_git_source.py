@@ -87,6 +87,13 @@ def test_code_that_never_creates_the_app_makes_no_id():
     assert not gives_request_id(b"from uuid import uuid4\ndef new_request_id():\n    return uuid4().hex\n")
 
 
+def test_an_api_by_hand_that_calls_its_own_function_makes_an_id():
+    api = "app = FastAPI()\n\n\n@app.post('/predict')\ndef predict(customer: dict):\n    return {'request_id': new_request_id()}\n"
+    made = "from uuid import uuid4\n\n\ndef new_request_id():\n    return uuid4().hex\n\n\n"
+    assert gives_request_id((made + api).encode())
+    assert not gives_request_id((made.replace("uuid4().hex", "None") + api).encode())
+
+
 def test_a_function_of_a_library_can_be_given_as_it_is():
     assert gives_request_id(b"import secrets\napp = create_app(LAB, new_request_id=secrets.token_hex)\n")
 

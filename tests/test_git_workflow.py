@@ -8,6 +8,7 @@ import pytest
 from churn_lab.files import LabError
 from churn_lab.git_lab.git import Git, git_environment, run_git
 from churn_lab.git_lab.reset import WALK, build_state, do_actions
+from churn_lab.workspace import create_workspace
 
 
 def test_the_environment_has_nothing_inherited_from_git(monkeypatch):
@@ -80,6 +81,13 @@ def test_outside_of_any_project_or_course_nothing_is_written_and_it_is_said(tmp_
     code, out, err = churn_lab("git", *command)
     assert code == 1 and not out and "none, and no course there either" in err and "Next: " in err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_graph_is_not_that_of_the_repository_around(tmp_path, churn_lab):
+    run_git(tmp_path, "init", "-q")
+    create_workspace(tmp_path / "my-lab")
+    code, out, err = churn_lab("git", "graph", "--repo", tmp_path / "my-lab")
+    assert code == 1 and not out and "git init" in err
 
 
 def test_start_names_the_folder_that_it_writes_to(tmp_path, churn_lab):

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from churn_lab.contract import Contract, Feature, Notation, read_contract
 from churn_lab.csv_files import open_csv, write_csv
 from churn_lab.files import LabError
 from churn_lab.infer_contract import Choices, infer_contract, infer_target, parse_bounds
+from churn_lab.notation import choose_notation, fitting_notations
 from churn_lab.prepare_data import prepare
 from churn_lab.prepare_rows import judge_rows
 
@@ -178,6 +180,9 @@ def test_an_assumed_bound_that_turns_out_costly_is_taken_back(tmp_path):
         ("Churn", ["No", "Yes"], "Yes"),
         ("retained", ["No", "Yes"], "No"),
         ("is_active", ["0", "1"], "0"),
+        ("isActive", ["0", "1"], "0"),
+        ("inactive", ["0", "1"], "1"),
+        ("not_renewed", ["no", "yes"], "yes"),
         ("status", ["acquired", "closed"], "closed"),
         ("state", ["stayed", "other"], "other"),
         ("Attrition_Flag", ["Existing Customer", "Attrited Customer"], "Attrited Customer"),
@@ -186,6 +191,24 @@ def test_an_assumed_bound_that_turns_out_costly_is_taken_back(tmp_path):
 )
 def test_which_value_means_left_follows_from_the_words(name, values, positive):
     assert infer_target(pd.Series([70, 30], values), name)[0] == positive
+
+
+def test_a_thousand_without_a_mark_does_not_settle_what_the_rest_of_the_file_contradicts():
+    counts = Counter({"1,234": 3, "9,876": 2, "980": 4, "12500": 1})
+    assert choose_notation(fitting_notations(counts), counts, ".")[1]
+    assert choose_notation(fitting_notations(counts), counts, ",") == (Notation(decimal=","), False)
+
+
+def test_a_column_that_was_dropped_and_is_gone_stays_dropped(churn_lab, empty_lab, tmp_path):
+    path = tmp_path / "own.csv"
+    rows = pd.DataFrame(
+        {"age": [i % 50 for i in range(ROWS)], "closed_at": "x", "gone": [i % 8 == 0 for i in range(ROWS)]}
+    )
+    rows.to_csv(path, index=False)
+    where = ["prepare", "--raw", path, "--workspace", empty_lab.root]
+    assert churn_lab(*where, "--target", "gone", "--drop", "closed_at")[0] == 0
+    rows.drop(columns="closed_at").to_csv(path, index=False)
+    assert churn_lab(*where)[0] == 0
 
 
 def test_without_such_words_it_is_asked_with_both_choices_and_their_shares(churn_lab, empty_lab, tmp_path):

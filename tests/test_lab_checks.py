@@ -103,6 +103,21 @@ def test_a_service_that_does_not_start_says_its_last_words(churn_lab, lab):
     assert code == 1 and "0 of 4" in out and "No module named 'no_such_library'" in out and "Next: mend it" in out
 
 
+def test_what_nobody_expected_costs_its_own_point_and_no_other(churn_lab, lab):
+    entries = json.loads(lab.metadata.read_text())
+    entries[-1]["metrics"] = {name: str(value) for name, value in entries[-1]["metrics"].items()}
+    for path in lab.models.glob("*.json"):
+        path.unlink()
+    lab.metadata.write_text(json.dumps(entries))
+    (lab.logs / "old").mkdir()
+    (lab.root / ".gitignore").write_text("/data/*\n!/data/.gitkeep\n# models\nmodels/**\n")
+    code, out, error = churn_lab("check", "--workspace", lab.root, "--json")
+    findings = {(row["step"], row["aspect"]): row for row in json.loads(out)["findings"]}
+    assert code == 1 and "Traceback" not in error and len({step for step, _ in findings}) > 6
+    ignored = next(row for row in findings.values() if ".gitignore" in row["expected"])
+    assert ignored["found"] == "no logs"
+
+
 @pytest.mark.parametrize(
     ("script", "found"),
     [

@@ -99,6 +99,8 @@ def test_an_address_that_is_none_and_a_program_that_is_another_are_named_without
         ("shoe_size=3", "a column of the model"),
         ("tenure_months", "a column of the model"),
         ("tenure_months=x", "a number to add"),
+        ("tenure_months=nan", "a number to add"),
+        ("plan_type=", "a value of plan_type"),
     ],
 )
 def test_a_shift_that_is_none_is_named_and_nothing_is_sent(churn_lab, lab, shift, message):

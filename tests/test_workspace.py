@@ -1,5 +1,6 @@
 """One project, found from wherever one stands, and never somebody else's."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -7,8 +8,9 @@ import sys
 import pytest
 from conftest import ROOT, snapshot
 
+from churn_lab.course import practice_copy
 from churn_lab.files import LabError
-from churn_lab.workspace import create_workspace, find_workspace, locate_workspace
+from churn_lab.workspace import Workspace, create_workspace, find_workspace, locate_workspace
 
 
 def test_init_adds_what_is_missing_and_touches_nothing_else(tmp_path):
@@ -86,3 +88,23 @@ def test_init_in_an_unrelated_folder_makes_my_lab_there(churn_lab, tmp_path):
 def test_no_project_in_a_named_folder_is_an_error_that_names_the_command(tmp_path):
     with pytest.raises(LabError, match="churn-lab init"):
         find_workspace(tmp_path / "nowhere")
+
+
+def test_stubs_are_made_in_a_folder_of_their_own(churn_lab, tmp_path):
+    assert churn_lab("init", tmp_path / "lab")[0] == 0
+    code, _, error = churn_lab("init", tmp_path / "lab", "--build")
+    assert code == 1 and "churn-lab init --build my-own" in error
+    assert (
+        churn_lab("init", tmp_path / "own", "--build")[0] == 0 and "..." in (tmp_path / "own/src/train.py").read_text()
+    )
+
+
+def test_a_practice_copy_takes_no_environment_and_stumbles_over_no_dead_link(tmp_path):
+    lab = Workspace(tmp_path / "lab")
+    create_workspace(lab.root)
+    (lab.root / "venv").mkdir()
+    (lab.root / "venv" / "pyvenv.cfg").write_text("home = /usr\n")
+    if os.name == "posix":
+        (lab.root / "dead").symlink_to(tmp_path / "nowhere")
+    with practice_copy(lab) as practice:
+        assert (practice.root / "src" / "train.py").is_file() and not (practice.root / "venv").exists()

@@ -42,14 +42,14 @@ def call(answer: Callable, *arguments: Any) -> Any:
     "What an answer returns; `Wrong` if it is no function, raises, or changes what it was given."
     demand(callable(answer), "a function", f"{answer!r:.80}", "hand over the function itself, without calling it")
     _CALLS.append(answer)
-    before = copy.deepcopy(arguments)
+    given = copy.deepcopy(arguments)  # ours stay as they are, whatever the answer does
     name = getattr(answer, "__name__", "your function")
     try:
-        result = answer(*arguments)
+        result = answer(*given)
     except Exception as error:
-        shown = ", ".join(f"{argument!r:.60}" for argument in before)
+        shown = ", ".join(f"{argument!r:.60}" for argument in arguments)
         raise Wrong("an answer", f"{type(error).__name__}: {error}"[:200], f"call it yourself: {name}({shown})") from None
-    demand(repr(arguments) == repr(before), "the input as it was", "an input that your function has changed", "work on a copy")
+    demand(repr(given) == repr(arguments), "the input as it was", "an input that your function has changed", "work on a copy")
     return result
 
 # %% ../../nbs/inside/classroom/exercises.ipynb #e7e00009
@@ -103,7 +103,9 @@ def find_exercise(number: str) -> Exercise:
     try:
         importlib.import_module(f"churn_lab.classroom.room_{int(room):02}")
         return _KNOWN[number]
-    except (ValueError, ModuleNotFoundError, KeyError):
+    except (ValueError, ModuleNotFoundError, KeyError) as error:
+        if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("churn_lab."):
+            raise LabError("the libraries of this page", f"no {error.name}", "churn-lab doctor") from None
         raise LabError("the number of an exercise", repr(number), 'a number from this page, such as check("6.2", …)') from None
 
 # %% ../../nbs/inside/classroom/exercises.ipynb #e7e00014
@@ -160,6 +162,7 @@ def check(
     note: bool = True,  # whether it counts as your try; the page's own solutions do not
 ) -> None:
     "Say whether an answer is right, and if not, what was expected, what was found, and what to try."
+    number = str(number)  # 6.2 is understood
     verdict = judge(number, answer, seconds)
     if verdict.state == "open":
         print(f'{number} is open. Write your answer above, or ask: hint("{number}")')
@@ -178,6 +181,7 @@ _GIVEN: dict[str, int] = {}
 
 def hint(number: str) -> None:
     "The next hint, clearer than the one before."
+    number = str(number)
     asked = find_exercise(number)
     place = min(_GIVEN.get(number, 0), len(asked.hints) - 1)
     _GIVEN[number] = place + 1
@@ -188,6 +192,7 @@ def hint(number: str) -> None:
 
 def solution(number: str) -> None:
     "One right way, from the page itself; taking it costs nothing."
+    number = str(number)
     find_exercise(number)
     text = _find_solution(number)
     print(text or f"{number}: this edition has no solutions; your instructor has them.")

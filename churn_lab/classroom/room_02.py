@@ -67,5 +67,5 @@ _MACHINES = [
 def check_2_3(to_mend: Callable) -> None:
     for pins, installed, expected, why in _MACHINES:
         found = call(to_mend, dict(pins), dict(installed))
-        demand(isinstance(found, list | tuple | set), "a list of names", f"{found!r:.80}", "the libraries that have to be mended")
+        demand(isinstance(found, list | tuple), "a list of names", f"{found!r:.80}", "the libraries that have to be mended")
         demand(list(found) == expected, f"{expected} for pins {pins} and {installed}", list(found), why)

@@ -50,7 +50,7 @@ def read_objects(
 def _parse_commit(oid: str, body: bytes) -> Commit:
     head, _, message = body.decode("utf-8", "replace").partition("\n\n")
     fields: dict[str, list[str]] = {}
-    for line in head.splitlines():
+    for line in head.split("\n"):
         key, _, value = line.partition(" ")
         fields.setdefault(key, []).append(value)
     authored, committed = (int(fields[role][0].split()[-2]) for role in ("author", "committer"))

@@ -77,7 +77,7 @@ def _read_reflogs(lab: "Lab") -> dict[str, list[tuple[str, str]]]:
     command = ("log", "-g", "--no-notes", "--no-show-signature", "--no-ext-diff", "--no-textconv", "--no-patch")
     for start in ("HEAD", "--all"):
         out = run_git(lab.root, *command, start, "--format=%gD%x09%H%x09%gs", "--").stdout
-        for line in out.decode(errors="replace").splitlines():  # before the first commit there is none
+        for line in out.decode(errors="replace").split("\n")[:-1]:  # before the first commit there is none
             name, oid, note = line.split("\t", 2)
             if start == "HEAD" or not name.startswith("HEAD@"):
                 found.setdefault(name.rsplit("@{", 1)[0], []).append((oid, note.split(":")[0].split(" ")[0]))

@@ -8,6 +8,7 @@ __all__ = ['Action', 'API', 'DRIFT', 'TRAIN', 'ROLLBACK', 'USE_UUID', 'RETURN_HE
 
 # %% ../../nbs/inside/git_lab/reset.ipynb #c7e8218b
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -110,7 +111,9 @@ def save_state(lab: Lab) -> str:  # the place under which all of it is kept
         if name.startswith("refs/heads/"):
             _change(lab, "update-ref", f"{place}/{name.removeprefix('refs/')}", oid)
     with tempfile.TemporaryDirectory() as scratch:
-        index = str(Path(scratch) / "index")
+        index, own = str(Path(scratch) / "index"), lab.root / _change(lab, "rev-parse", "--git-path", "index")
+        if own.is_file():
+            shutil.copyfile(own, index)  # what is tracked is kept, also where it is ignored by now
         _change(lab, "add", "--all", ".", GIT_INDEX_FILE=index)
         there = [path for path in project_files() if (lab.root / path).exists()]
         _change(lab, "add", "--force", "--", *there, GIT_INDEX_FILE=index)  # ignored or not, a reset writes them
@@ -151,6 +154,8 @@ def _adopt(lab: Lab, built: Path) -> None:
         run_git(lab.root, command, "--quit")  # fails where there is nothing to quit
     _change(lab, "fetch", "--quiet", "--no-tags", str(built), "+refs/heads/*:refs/churn-lab/built/*")
     wanted = Lab(built)
+    places = ("registry", "data", "models", "logs", "runs", "backups")  # of Lab 1: a reset of the scripts leaves them on the disk
+    _change(lab, "rm", "-r", "-q", "-f", "--cached", "--ignore-unmatch", "--", *places)
     if wanted.head:
         _change(lab, "read-tree", "--reset", "-u", wanted.head)
     else:

@@ -193,11 +193,15 @@ def _kind_returned(function: ast.AST, names: _Names, depth: int) -> str:
 @lru_cache(maxsize=65536)
 def gives_request_id(source: bytes) -> bool:
     "Whether the API in `source` is created with a function that makes a new id for each request."
-    tree = parse_code(source) if b"create_app" in source else None
+    tree, names = parse_code(source) if b"create_app" in source or b"new_request_id" in source else None, {}
     for node in ast.walk(tree) if tree else ():
         if isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) == "create_app":
             given = [word.value for word in node.keywords if word.arg == "new_request_id"] or node.args[1:2]
-            names: _Names = {}
             _walk(tree.body, names, 8)
             return bool(given) and _kind(ast.Call(func=given[0], args=[], keywords=[]), names, 8) == "hex"
-    return False
+    if tree is None:
+        return False
+    _walk(tree.body, names, 8)
+    made, calls = names.get("new_request_id"), (node for node in ast.walk(tree) if isinstance(node, ast.Call))
+    used = any(getattr(node.func, "id", "") == "new_request_id" for node in calls)  # an API by hand calls it itself
+    return used and isinstance(made, ast.AST) and _kind_returned(made, names, 8) == "hex"

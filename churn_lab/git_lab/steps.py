@@ -30,7 +30,7 @@ STEPS = {
     1: Step("Start a repository", check_init, (
         "Git keeps everything about a project in one hidden folder. Which command makes it?",
         "Run it inside the project's folder, beside src/, not in a folder above it.",
-        "cd my-lab, then: git init")),
+        "cd my-lab, then: git init -b main")),
     2: Step("First commit", check_first_commit, (
         "Three folders can be made again by a script, so nobody wants them in the history.",
         "See what git status lists before you add, and look into .gitignore.",
