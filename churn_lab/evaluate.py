@@ -103,7 +103,7 @@ def choose_threshold(truth: np.ndarray | pd.Series, probability: np.ndarray) -> 
 def _report(model: ServingModel, split: Split, written: Contract) -> dict[str, Any]:
     "The figures of a model on the held-out rows, the baselines beside them, and what they are about."
     truth = split.test[written.target]
-    if truth.nunique() < 2:
+    if len({*truth}) < 2:
         found = f"{len(truth)} rows, with one of them or none"
         raise LabError(f"held-out rows of both classes of {written.target}", found, "churn-lab prepare with more rows")
     metrics = score(truth, model.predict_proba(split.test), model.threshold)
