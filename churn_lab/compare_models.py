@@ -26,6 +26,7 @@ def compare_f1(
     champion: np.ndarray,
     draws: int = 2000,
     seed: int = 0,
+    customer: np.ndarray | None = None,  # shape (n,): whom a row is about, if customers have several; they are drawn, not rows
 ) -> tuple[float, float, float]:  # challenger - champion, and its 95 % bootstrap interval
     "The difference in F1 on the same rows (percentile bootstrap: Efron & Tibshirani 1993, ch. 13)."
     def f1(counts, said):  # counts: (..., 8); kind = 4 * truth + 2 * challenger + champion
@@ -36,7 +37,12 @@ def compare_f1(
 
     kinds = 4 * np.asarray(truth, int) + 2 * np.asarray(challenger, int) + np.asarray(champion, int)
     counts = np.bincount(kinds, minlength=8)
-    drawn = np.random.default_rng(seed).multinomial(len(kinds), counts / len(kinds), size=draws)
+    rng = np.random.default_rng(seed)
+    if customer is None:
+        drawn = rng.multinomial(len(kinds), counts / len(kinds), size=draws)
+    else:
+        each = pd.crosstab(customer, kinds).reindex(columns=range(8), fill_value=0).to_numpy()  # one row a customer
+        drawn = np.stack([np.bincount(rng.integers(len(each), size=len(each)), minlength=len(each)) @ each for _ in range(draws)])
     low, high = np.quantile(f1(drawn, 1) - f1(drawn, 0), [0.025, 0.975])
     return tuple(round(float(x), 4) for x in (f1(counts, 1) - f1(counts, 0), low, high))
 
@@ -58,6 +64,7 @@ def compare_with_champion(
         return {"champion": champion.name, "why": "the model in service has another contract"}
     truth = test[contract.target].to_numpy()
     probability = champion.predict_proba(translate_rows(test, contract, champion.contract))
-    difference, low, high = compare_f1(truth, said, probability >= champion.threshold)
+    customer = test[contract.identifier].to_numpy() if contract.grouped else None
+    difference, low, high = compare_f1(truth, said, probability >= champion.threshold, customer=customer)
     f1 = score(truth, probability, champion.threshold)["f1"]
     return {"champion": champion.name, "champion_f1": f1, "difference": difference, "interval": [low, high]}

@@ -185,7 +185,7 @@ def fold_text(text: str) -> str:
     return text.lower() if text.isascii() else normalize("NFC", normalize("NFD", text).casefold())
 
 # %% ../nbs/inside/contract.ipynb #c0a70011
-MISSING = {"", "nan", "na", "n/a", "null", "none", "?", "-"}  # in a column of numbers; a category may be called "NA"
+MISSING = {"", "nan", "na", "n/a", "#n/a", "<na>", "nat", "\\n", "null", "none", "?", "-"}  # in a column of numbers; a category may be called "NA"
 
 
 def read_number(text: str, notation: Notation | None = None) -> float | str | None:

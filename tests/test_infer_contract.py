@@ -199,6 +199,12 @@ def test_a_thousand_without_a_mark_does_not_settle_what_the_rest_of_the_file_con
     assert choose_notation(fitting_notations(counts), counts, ",") == (Notation(decimal=","), False)
 
 
+@pytest.mark.parametrize("blank", ["#N/A", "<NA>", "NaT", "\\N"])
+def test_what_spreadsheets_and_databases_write_for_nothing_is_missing(blank):
+    found = infer(minutes=[blank if i % 12 == 0 else f"{i}.5" for i in range(ROWS)])["minutes"]
+    assert found.kind == "number" and found.nullable
+
+
 def test_a_column_that_was_dropped_and_is_gone_stays_dropped(churn_lab, empty_lab, tmp_path):
     path = tmp_path / "own.csv"
     rows = pd.DataFrame(

@@ -161,6 +161,11 @@ def test_the_bootstrap_interval_is_that_of_drawing_rows_again():
     redrawn = np.quantile([f1(rows, good) - f1(rows, bad) for rows in drawn], [0.025, 0.975])
     assert difference == pytest.approx(f1(np.arange(500), good) - f1(np.arange(500), bad), abs=1e-4)
     assert [low, high] == pytest.approx(redrawn, abs=0.02)
+    repeated = [np.repeat(said, 8) for said in (truth, good, bad, np.arange(500))]  # eight months of the same customers
+    _, low_again, high_again = compare_f1(*repeated[:3], customer=repeated[3])
+    assert [low_again, high_again] == pytest.approx(redrawn, abs=0.02)
+    _, low_rows, high_rows = compare_f1(*repeated[:3])
+    assert high_rows - low_rows < (high_again - low_again) / 2  # as if there were eight times as many
 
 
 def test_a_damaged_champion_does_not_block_its_successor(lab):
