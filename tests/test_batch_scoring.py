@@ -19,13 +19,13 @@ from churn_lab.api import create_app
 from churn_lab.batch_scoring import judge_cells, score_file
 from churn_lab.batch_table import Table, load_table, open_workshop
 from churn_lab.contract import make_field_check
-from churn_lab.files import LabError
+from churn_lab.files import LabError, write_json
 from churn_lab.generate_data import draw_customers
-from churn_lab.model_cards import model_path, read_card
-from churn_lab.predictor import Predictor, make_response
+from churn_lab.model_cards import model_path
+from churn_lab.monitor_drift import check_drift
 from churn_lab.prepare_data import LAB_CONTRACT, prepare
 from churn_lab.registry_history import current_model
-from churn_lab.serving_model import ServingModel, load_pipeline
+from churn_lab.serving_model import load_pipeline, open_model
 from churn_lab.train import train
 
 HEADER = "tenure_months,num_complaints,avg_session_minutes,plan_type,region\n"
@@ -225,13 +225,17 @@ def test_more_rejected_rows_than_are_fetched_at_once_keep_their_lines(predict):
     assert lines == [line for start in range(2, 6002, 4) for line in (start + 1, start + 2)]
 
 
-def test_a_probability_that_is_just_the_threshold_reaches_it(lab):
-    card = read_card(lab, current_model(lab)) | {"threshold": 0.35}
-    model = ServingModel(card, model_path(lab, card["model_file"], ".onnx").read_bytes())
-    answered = float(np.float32(0.35))  # as the model says it: a little less
-    assert answered < 0.35
-    assert make_response(Predictor(model), card["probe"]["features"], None, answered)["prediction"] == 1
-    assert (np.array([answered], np.float32) >= model.cut).all()
+def test_a_probability_that_is_just_the_threshold_reaches_it(lab, tmp_path):
+    model = open_model(lab, current_model(lab))
+    row = model.card["probe"]["features"]
+    threshold = float(
+        np.nextafter(model.predict_proba_one(row), 1)
+    )  # the same number to a model that knows seven digits
+    write_json(model_path(lab, model.name, ".json"), model.card | {"threshold": threshold})
+    assert TestClient(create_app(lab)).post("/predict", json=row).json()["prediction"] == 1
+    pd.DataFrame([row]).to_csv(tmp_path / "one.csv", index=False)
+    assert score_file(lab, tmp_path / "one.csv").predicted_positive == 1
+    assert check_drift(lab, all_lines=True).window["prediction"]["positive_share"] == 1.0
 
 
 def test_parquet_and_gzip_in_and_out(lab, customers, tmp_path):

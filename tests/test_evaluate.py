@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from sklearn.metrics import f1_score
 
-from churn_lab.contract import Contract, Feature, Notation
+from churn_lab.compare_models import compare_f1, compare_with_champion
+from churn_lab.contract import Contract, Feature, Notation, read_contract
 from churn_lab.csv_files import read_csv, write_csv
 from churn_lab.evaluate import (
     choose_threshold,
@@ -19,7 +20,9 @@ from churn_lab.evaluate import (
     split_rows,
 )
 from churn_lab.generate_data import draw_customers
+from churn_lab.prepare_data import read_processed
 from churn_lab.registry import list_versions
+from churn_lab.serving_model import open_model
 
 
 def test_the_split_is_stratified_complete_and_independent_of_order():
@@ -97,6 +100,14 @@ def test_snapshots_of_one_customer_stay_on_one_side_and_noise_stays_noise(churn_
     _, out, _ = churn_lab("train", "--n-estimators", "30", *where, "--json")
     entry = json.loads(out)
     assert entry["split_by"] == "customer" and 0.35 < entry["metrics"]["roc_auc"] < 0.65
+    contract, said = read_contract(empty_lab), rng.random(customers * 8) < 0.5
+    test = split_prepared(read_processed(empty_lab), contract).test
+    told = compare_with_champion(empty_lab, contract, test, said[: len(test)])
+    low, high = told["interval"]
+    champion = open_model(empty_lab, told["champion"])
+    answers = test["gone"], said[: len(test)], champion.predict_proba(test) >= champion.threshold
+    assert (told["difference"], low, high) == compare_f1(*answers, customer=test["customer"].to_numpy())
+    assert told["interval"] != list(compare_f1(*answers)[1:])
     split = split_rows(rows, "gone", "customer")
     sides = [set(part["customer"]) for part in split]
     assert not (sides[0] & sides[1] or sides[0] & sides[2] or sides[1] & sides[2])
