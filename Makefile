@@ -14,7 +14,7 @@ course: .venv/notebooks.done
 	$(BIN)/churn-lab run --workspace my-lab
 
 lab: .venv/notebooks.done
-	$(BIN)/jupyter lab nbs/index.ipynb
+	$(BIN)/jupyter lab --ServerApp.root_dir=. nbs/index.ipynb
 
 test: .venv/dev.done
 	$(BIN)/python -m pytest -n 2 --dist worksteal

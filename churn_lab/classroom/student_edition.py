@@ -55,12 +55,12 @@ A course in notebooks: the whole life of a model, from an empty folder to a roll
 Two commands, in this folder; the first takes two minutes, the second opens the course:
 
     python3 -m venv .venv && .venv/bin/pip install -c constraints.txt -e ".[notebooks]"
-    .venv/bin/jupyter lab nbs/index.ipynb
+    .venv/bin/jupyter lab --ServerApp.root_dir=. nbs/index.ipynb
 
 On Windows, in PowerShell:
 
     py -m venv .venv; .venv\\Scripts\\python -m pip install -c constraints.txt -e ".[notebooks]"
-    .venv\\Scripts\\jupyter lab nbs\\index.ipynb
+    .venv\\Scripts\\jupyter lab --ServerApp.root_dir=. nbs\\index.ipynb
 
 The commands of the course are in `.venv`, too. Say once in each new terminal, in this folder: `source .venv/bin/activate`, or in PowerShell
 `$env:Path = "$PWD\\.venv\\Scripts;$env:Path"`. From then on `churn-lab` is a command.
